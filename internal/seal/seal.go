@@ -1,0 +1,297 @@
+// Package seal is the only place with authenticated encryption, key derivation and random bytes.
+//
+// A [Keyring] holds the keys of an installation. Each purpose gets a [Box] of its own: what one purpose sealed, no other
+// opens. AES-256-GCM throughout, keys by HKDF-SHA256, so that the standard library's FIPS mode covers all of it.
+package seal
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// ErrOpen says that something cannot be opened: sealed for another purpose, by an unknown key, altered or cut short. It
+// does not say which.
+var ErrOpen = errors.New("seal: cannot be opened")
+
+// keyPrefix makes a key recognisable to people and to secret scanners.
+const keyPrefix = "cloakroom-key-1-"
+
+// KeyID names a key. It is derived from the key and tells nothing about it.
+type KeyID [4]byte
+
+// Key is one secret of a keyring. It prints as "[secret]".
+type Key struct {
+	id     KeyID
+	secret []byte
+}
+
+func (Key) String() string   { return "[secret]" }
+func (Key) GoString() string { return "[secret]" }
+
+// ID returns the key's name.
+func (k Key) ID() KeyID { return k.id }
+
+// NewKey returns a fresh key in the form that ParseKey reads.
+func NewKey() string {
+	return keyPrefix + base64.RawURLEncoding.EncodeToString(Random(32))
+}
+
+// ParseKey reads a key: the form that NewKey writes, or 32 bytes in base64 or hexadecimal. It refuses whatever is shorter or
+// plainly not random.
+func ParseKey(text string) (Key, error) {
+	text = strings.TrimSpace(text)
+	raw, err := decodeKey(strings.TrimPrefix(text, keyPrefix))
+	if err != nil {
+		return Key{}, err
+	}
+	if len(raw) != 32 {
+		return Key{}, fmt.Errorf("a key is 32 bytes long, this one %d; make one with: cloakroom keys new", len(raw))
+	}
+	if distinct(raw) < 12 { // 32 random bytes have fewer than 12 different ones less than once in 2^80
+		return Key{}, errors.New("this key is not random; make one with: cloakroom keys new")
+	}
+	k := Key{secret: raw}
+	sum := derive(raw, "key id", 4)
+	copy(k.id[:], sum)
+	return k, nil
+}
+
+func decodeKey(text string) ([]byte, error) {
+	if len(text) == 64 {
+		if raw, err := hex.DecodeString(text); err == nil {
+			return raw, nil
+		}
+	}
+	text = strings.TrimRight(text, "=")
+	for _, enc := range []*base64.Encoding{base64.RawURLEncoding, base64.RawStdEncoding} {
+		if raw, err := enc.DecodeString(text); err == nil {
+			return raw, nil
+		}
+	}
+	return nil, errors.New("a key is 32 bytes in base64; make one with: cloakroom keys new")
+}
+
+func distinct(b []byte) int {
+	var seen [256]bool
+	n := 0
+	for _, c := range b {
+		if !seen[c] {
+			seen[c] = true
+			n++
+		}
+	}
+	return n
+}
+
+// Keyring is the keys of one installation: the first seals, all of them open. It never changes; to rotate, make another.
+type Keyring struct {
+	keys []Key
+}
+
+// NewKeyring returns a ring of at least one and at most 16 keys.
+func NewKeyring(keys ...Key) (*Keyring, error) {
+	if len(keys) == 0 || len(keys) > 16 {
+		return nil, fmt.Errorf("a keyring has 1 to 16 keys, not %d", len(keys))
+	}
+	for i, k := range keys {
+		if len(k.secret) != 32 {
+			return nil, fmt.Errorf("key %d is empty", i+1)
+		}
+		for _, other := range keys[:i] {
+			if other.id == k.id {
+				return nil, fmt.Errorf("key %d is there twice", i+1)
+			}
+		}
+	}
+	return &Keyring{keys: keys}, nil
+}
+
+// Box seals and opens for one purpose.
+type Box struct {
+	byID   map[KeyID]subkey
+	sealer KeyID
+}
+
+type subkey struct {
+	aead   cipher.AEAD
+	secret []byte // for Under
+}
+
+// Box returns the box for a purpose. The purpose is a short constant text.
+func (r *Keyring) Box(purpose string) *Box {
+	b := &Box{byID: make(map[KeyID]subkey, len(r.keys)), sealer: r.keys[0].id}
+	for _, k := range r.keys {
+		secret := derive(k.secret, "box "+purpose, 32)
+		b.byID[k.id] = subkey{aead: newAEAD(secret), secret: secret}
+	}
+	return b
+}
+
+// Overhead is by how many bytes a sealed text is longer than the plain one.
+const Overhead = len(KeyID{}) + 12 + 16
+
+// Seal returns key id ‖ nonce ‖ ciphertext. Whoever opens it must bring the same context, which is authenticated but not
+// contained. Nonces are random: 96 bits are good for 2^32 messages under one key (NIST SP 800-38D §8.3). Logins stay far
+// below that; whatever is sealed more often belongs in SealUnder.
+func (b *Box) Seal(plain, context []byte) []byte {
+	return sealWith(b.byID[b.sealer].aead, b.sealer, plain, context)
+}
+
+// Open returns what was sealed, or ErrOpen.
+func (b *Box) Open(sealed, context []byte) ([]byte, error) {
+	sub, ok := b.of(sealed)
+	if !ok {
+		return nil, ErrOpen
+	}
+	return openWith(sub.aead, sealed, context)
+}
+
+// SealUnder is Seal with a key that needs the keyring and a secret that the caller does not keep. Each secret makes a key of
+// its own.
+func (b *Box) SealUnder(secret, plain, context []byte) []byte {
+	return sealWith(newAEAD(deriveFrom(b.byID[b.sealer].secret, secret)), b.sealer, plain, context)
+}
+
+// OpenUnder opens what SealUnder sealed under the same secret.
+func (b *Box) OpenUnder(secret, sealed, context []byte) ([]byte, error) {
+	sub, ok := b.of(sealed)
+	if !ok {
+		return nil, ErrOpen
+	}
+	return openWith(newAEAD(deriveFrom(sub.secret, secret)), sealed, context)
+}
+
+func (b *Box) of(sealed []byte) (subkey, bool) {
+	if len(sealed) < Overhead {
+		return subkey{}, false
+	}
+	sub, ok := b.byID[KeyID(sealed[:4])]
+	return sub, ok
+}
+
+func sealWith(aead cipher.AEAD, id KeyID, plain, context []byte) []byte {
+	out := make([]byte, 4+12, len(plain)+Overhead)
+	copy(out, id[:])
+	rand.Read(out[4:16])
+	return aead.Seal(out, out[4:16], plain, bind(id, context))
+}
+
+func openWith(aead cipher.AEAD, sealed, context []byte) ([]byte, error) {
+	id := KeyID(sealed[:4])
+	plain, err := aead.Open(nil, sealed[4:16], sealed[16:], bind(id, context))
+	if err != nil {
+		return nil, ErrOpen
+	}
+	return plain, nil
+}
+
+func bind(id KeyID, context []byte) []byte {
+	return append(append(make([]byte, 0, 4+len(context)), id[:]...), context...)
+}
+
+// MAC authenticates short texts for one purpose.
+type MAC struct {
+	byID   map[KeyID][]byte
+	sealer KeyID
+}
+
+// MAC returns the authenticator for a purpose.
+func (r *Keyring) MAC(purpose string) *MAC {
+	m := &MAC{byID: make(map[KeyID][]byte, len(r.keys)), sealer: r.keys[0].id}
+	for _, k := range r.keys {
+		m.byID[k.id] = derive(k.secret, "mac "+purpose, 32)
+	}
+	return m
+}
+
+// KeyID is the key that Sum should be made with.
+func (m *MAC) KeyID() KeyID { return m.sealer }
+
+// Sum returns the authenticator of text under a key of the ring, and false for an unknown key.
+func (m *MAC) Sum(id KeyID, text []byte) ([32]byte, bool) {
+	secret, ok := m.byID[id]
+	if !ok {
+		return [32]byte{}, false
+	}
+	return hmac256(secret, text), true
+}
+
+// Verify reports whether sum, or a prefix of it of at least 16 bytes, is the authenticator of text. It takes the same time
+// wherever they differ.
+func (m *MAC) Verify(id KeyID, text, sum []byte) bool {
+	want, ok := m.Sum(id, text)
+	return ok && len(sum) >= 16 && len(sum) <= len(want) && hmac.Equal(sum, want[:len(sum)])
+}
+
+// Derive returns 32 bytes that depend on secret and purpose and tell nothing about either.
+func Derive(secret []byte, purpose string) [32]byte {
+	return hmac256(secret, []byte("cloakroom "+purpose))
+}
+
+// Hash is SHA-256 under a purpose: for secrets of full entropy only.
+func Hash(purpose string, secret []byte) [32]byte {
+	h := sha256.New()
+	h.Write([]byte("cloakroom " + purpose + "\x00"))
+	h.Write(secret)
+	return [32]byte(h.Sum(nil))
+}
+
+// Random returns n random bytes. It never fails: without randomness the program ends.
+func Random(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b)
+	return b
+}
+
+// RandomText returns n random bytes as base64url.
+func RandomText(n int) string { return base64.RawURLEncoding.EncodeToString(Random(n)) }
+
+// Equal compares two secrets in constant time.
+func Equal(a, b []byte) bool { return hmac.Equal(a, b) }
+
+func hmac256(key, text []byte) [32]byte {
+	mac := hmac.New(sha256.New, key)
+	mac.Write(text)
+	var sum [32]byte
+	mac.Sum(sum[:0])
+	return sum
+}
+
+func newAEAD(key []byte) cipher.AEAD {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		panic("seal: " + err.Error()) // 32 bytes always make a cipher
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		panic("seal: " + err.Error())
+	}
+	return aead
+}
+
+// derive expands a key of the ring. The ring's keys are uniformly random, so HKDF's extract step is not needed (RFC 5869 §3.3).
+func derive(secret []byte, purpose string, n int) []byte {
+	out, err := hkdf.Expand(sha256.New, secret, "cloakroom 1 "+purpose, n)
+	if err != nil {
+		panic("seal: " + err.Error())
+	}
+	return out
+}
+
+// deriveFrom mixes a key of the ring with a secret from outside it.
+func deriveFrom(ring, secret []byte) []byte {
+	out, err := hkdf.Key(sha256.New, secret, ring, "cloakroom 1 under", 32)
+	if err != nil {
+		panic("seal: " + err.Error())
+	}
+	return out
+}

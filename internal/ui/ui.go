@@ -1,0 +1,247 @@
+// Package ui holds the few pages that are ours: what a person sees when they are not in their app.
+//
+// Each method writes a whole answer. The pages work without script, without style and by keyboard, follow the system's dark
+// or light, and load nothing from elsewhere; nothing in them is inline, because their policy forbids it.
+package ui
+
+import (
+	"bytes"
+	"embed"
+	"html/template"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+//go:embed pages.html
+var source string
+
+//go:embed assets
+var folder embed.FS
+
+var pages = template.Must(template.New("").Parse(source)).Lookup("page")
+
+// Pages writes our pages. It may be used by many goroutines at once.
+type Pages struct {
+	prefix              string
+	assets              map[string]asset // by file name, hash included
+	style, mark, submit string           // addresses
+}
+
+// New returns the pages of a gateway whose endpoints live under prefix, such as "/auth/". It begins and ends with a slash.
+func New(prefix string) *Pages {
+	p := &Pages{prefix: prefix, assets: make(map[string]asset)}
+	p.style = p.add("pages.css", "text/css; charset=utf-8")
+	p.mark = p.add("mark.svg", "image/svg+xml; charset=utf-8")
+	p.submit = p.add("submit.js", "text/javascript; charset=utf-8")
+	return p
+}
+
+// ErrorPage tells what went wrong. Title and Text are sentences for people; the rest may be "".
+type ErrorPage struct {
+	Title, Text  string
+	RequestID    string // the same as in the log
+	TryAgain     string // address
+	TryAgainText string // "" is "Try again"
+	Home         string // address
+}
+
+// Error answers with e.
+func (p *Pages) Error(w http.ResponseWriter, status int, e ErrorPage) {
+	v := view{Title: e.Title, Text: e.Text, RequestID: e.RequestID}
+	v.link(e.TryAgain, or(e.TryAgainText, "Try again"), true)
+	v.link(e.Home, home, e.TryAgain == "")
+	p.write(w, status, v, policy{})
+}
+
+// ForbiddenPage tells a signed-in person that they may not enter. Everything may be "".
+type ForbiddenPage struct {
+	Person    string     // as they know themselves: an e-mail address or a name
+	SignIn    string     // address for signing in as someone else
+	Fields    url.Values // nil: SignIn is a link; otherwise it is posted to, with these
+	RequestID string     // the same as in the log
+	Home      string     // address
+}
+
+// Forbidden answers 403.
+func (p *Pages) Forbidden(w http.ResponseWriter, e ForbiddenPage) {
+	v := view{
+		Title:     "This account has no access",
+		Person:    e.Person,
+		Advice:    "The page is open to other people only. If you have another account, sign in with it, or ask whoever runs this app to let you in.",
+		RequestID: e.RequestID,
+	}
+	const other = "Sign in as someone else"
+	var c policy
+	if e.SignIn != "" && e.Fields != nil {
+		v.Form = newForm(e.SignIn, e.Fields, other)
+		c.formAction, c.referrer = anywhere, "same-origin" // without a referrer the form would say "Origin: null"
+	} else {
+		v.link(e.SignIn, other, true)
+	}
+	v.link(e.Home, home, e.SignIn == "")
+	p.write(w, http.StatusForbidden, v, c)
+}
+
+// Continue answers 200 with a page that goes on to target at once. The browser then asks for it from our own origin, so that
+// SameSite=Strict cookies come along. target is a path on our origin, query and fragment included, percent-encoded where a URL
+// needs it; anything else leads to "/".
+func (p *Pages) Continue(w http.ResponseWriter, target string) {
+	if !isLocal(target) {
+		target = "/"
+	}
+	// Without quotes the address runs to the end of the attribute, whatever it holds: HTML, "shared declarative refresh steps".
+	v := view{Title: "One moment", Text: passing, Refresh: "0;url=" + target, Passing: true}
+	v.link(target, "Continue", true)
+	p.write(w, http.StatusOK, v, policy{})
+}
+
+// SignedOutPage says where to go after signing out. Both addresses may be "".
+type SignedOutPage struct {
+	SignIn string
+	Home   string
+}
+
+// SignedOut answers 200: the session is over.
+func (p *Pages) SignedOut(w http.ResponseWriter, s SignedOutPage) {
+	v := view{Title: "You are signed out", Text: "Your session here has ended. You can close this page now."}
+	v.link(s.SignIn, "Sign in again", true)
+	v.link(s.Home, home, s.SignIn == "")
+	p.write(w, http.StatusOK, v, policy{})
+}
+
+// Choice is one way to sign in.
+type Choice struct {
+	Name string // as people call it
+	URL  string
+}
+
+// Chooser answers 200 with the ways to sign in, in the order given.
+func (p *Pages) Chooser(w http.ResponseWriter, choices []Choice) {
+	v := view{Title: "Sign in", Text: "Choose where you have your account.", Choices: choices}
+	p.write(w, http.StatusOK, v, policy{})
+}
+
+// Submit answers 200 with a form that posts fields to action, on another origin, by itself; without script a person presses
+// button. It carries what is too long for an address, or should not stand in one. action is an absolute http or https URL
+// that the caller trusts with the fields.
+func (p *Pages) Submit(w http.ResponseWriter, action string, fields url.Values, button string) {
+	v := view{Title: "One moment", Text: passing, Script: p.submit, Passing: true}
+	v.Form = newForm(action, fields, or(button, "Continue"))
+	// Only the scheme, not the origin: Chromium applies form-action to every redirect after the post, and a provider leads
+	// over hosts of its own and back to us. What is posted to https never goes on in clear.
+	c := policy{formAction: "https:", script: true, referrer: "strict-origin"}
+	if strings.HasPrefix(strings.ToLower(action), "http:") {
+		c.formAction = anywhere
+	}
+	p.write(w, http.StatusOK, v, c)
+}
+
+const (
+	home    = "Go to the start page"
+	passing = "We are taking you there. If nothing happens, use the button."
+)
+
+// view is what the template shows, from top to bottom.
+type view struct {
+	Title     string
+	Text      string
+	Person    string
+	Advice    string
+	Choices   []Choice
+	Form      *form
+	Links     []link
+	RequestID string
+
+	Refresh             string // of the meta element
+	Passing             bool   // shown late, because it is mostly gone by then
+	Style, Mark, Script string // addresses
+}
+
+type link struct {
+	URL, Name string
+	Main      bool
+}
+
+func (v *view) link(url, name string, main bool) {
+	if url != "" {
+		v.Links = append(v.Links, link{url, name, main})
+	}
+}
+
+type form struct {
+	Action, Button string
+	Fields         []field
+}
+
+type field struct{ Name, Value string }
+
+func newForm(action string, values url.Values, button string) *form {
+	f := &form{Action: action, Button: button}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		for _, value := range values[name] {
+			f.Fields = append(f.Fields, field{name, value})
+		}
+	}
+	return f
+}
+
+// policy is in what the headers of one page differ from another's. The zero value is the strictest.
+type policy struct {
+	formAction string // CSP sources
+	referrer   string
+	script     bool
+}
+
+// anywhere is for a form that may lead over plain http too, as in development: Chromium applies form-action to redirects, and
+// these lead to a provider.
+const anywhere = "'self' https: http:"
+
+func (c policy) String() string {
+	s := "default-src 'none'; style-src 'self'; img-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action " +
+		or(c.formAction, "'none'")
+	if c.script {
+		s += "; script-src 'self'"
+	}
+	return s
+}
+
+// write answers with v.
+func (p *Pages) write(w http.ResponseWriter, status int, v view, c policy) {
+	v.Style, v.Mark = p.style, p.mark
+	var body bytes.Buffer
+	if err := pages.Execute(&body, v); err != nil { // a fault of ours: the tests run every page
+		http.Error(w, "Something went wrong.", http.StatusInternalServerError)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(body.Len()))
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", c.String())
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Referrer-Policy", or(c.referrer, "no-referrer")) // the address of an error may hold a code
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	w.Write(body.Bytes())
+}
+
+// isLocal reports whether a browser reads target as a path on the origin it is on, and does not drop any character of it.
+func isLocal(target string) bool {
+	if !utf8.ValidString(target) || !strings.HasPrefix(target, "/") || len(target) > 1 && (target[1] == '/' || target[1] == '\\') {
+		return false
+	}
+	return !strings.ContainsFunc(target, func(c rune) bool { return c <= ' ' || c == 0x7f })
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}

@@ -1,0 +1,442 @@
+package ui
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/html"
+)
+
+const prefix = "/auth/"
+
+// every writes each page, with s in every field that holds text and u in every one that holds an address.
+func every(p *Pages, s, u string) map[string]func(http.ResponseWriter) {
+	return map[string]func(http.ResponseWriter){
+		"error": func(w http.ResponseWriter) {
+			p.Error(w, 502, ErrorPage{Title: s, Text: s, RequestID: s, TryAgain: u, TryAgainText: s, Home: u})
+		},
+		"error without anything": func(w http.ResponseWriter) { p.Error(w, 500, ErrorPage{Title: s}) },
+		"forbidden, link": func(w http.ResponseWriter) {
+			p.Forbidden(w, ForbiddenPage{Person: s, SignIn: u, RequestID: s, Home: u})
+		},
+		"forbidden, form": func(w http.ResponseWriter) {
+			p.Forbidden(w, ForbiddenPage{Person: s, SignIn: u, Fields: url.Values{s: {s, s}}, RequestID: s, Home: u})
+		},
+		"continue":   func(w http.ResponseWriter) { p.Continue(w, u) },
+		"signed out": func(w http.ResponseWriter) { p.SignedOut(w, SignedOutPage{SignIn: u, Home: u}) },
+		"chooser":    func(w http.ResponseWriter) { p.Chooser(w, []Choice{{s, u}, {s, u}}) },
+		"submit":     func(w http.ResponseWriter) { p.Submit(w, u, url.Values{s: {s}, "other": {s}}, s) },
+	}
+}
+
+// read writes a page and parses it.
+func read(t *testing.T, write func(http.ResponseWriter)) (*http.Response, []*html.Node) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	write(w)
+	response := w.Result()
+	document, err := html.Parse(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response, slices.Collect(document.Descendants())
+}
+
+func named(nodes []*html.Node, name string) (found []*html.Node) {
+	for _, n := range nodes {
+		if n.Type == html.ElementNode && n.Data == name {
+			found = append(found, n)
+		}
+	}
+	return found
+}
+
+func attribute(n *html.Node, name string) string {
+	for _, a := range n.Attr {
+		if a.Key == name {
+			return a.Val
+		}
+	}
+	return ""
+}
+
+func text(n *html.Node) string {
+	var b strings.Builder
+	for d := range n.Descendants() {
+		if d.Type == html.TextNode {
+			b.WriteString(d.Data)
+		}
+	}
+	return b.String()
+}
+
+func TestPages_H3_H5_H6_Headers(t *testing.T) {
+	status := map[string]int{"error": 502, "error without anything": 500, "forbidden, link": 403, "forbidden, form": 403}
+	formAction := map[string]string{"forbidden, form": "'self' https: http:", "submit": "https:"}
+	referrer := map[string]string{"forbidden, form": "same-origin", "submit": "strict-origin"}
+	for name, write := range every(New(prefix), "word", "https://op.example/end") {
+		t.Run(name, func(t *testing.T) {
+			response, _ := read(t, write)
+			if want := max(status[name], 200); response.StatusCode != want {
+				t.Errorf("status %d, want %d", response.StatusCode, want)
+			}
+			for key, want := range map[string]string{
+				"Content-Type":               "text/html; charset=utf-8",
+				"Cache-Control":              "no-store",
+				"Cross-Origin-Opener-Policy": "same-origin",
+				"X-Content-Type-Options":     "nosniff",
+				"Referrer-Policy":            or(referrer[name], "no-referrer"),
+			} {
+				if got := response.Header.Get(key); got != want {
+					t.Errorf("%s: %q, want %q", key, got, want)
+				}
+			}
+			want := "default-src 'none'; style-src 'self'; img-src 'self'; object-src 'none'; base-uri 'none'; " +
+				"frame-ancestors 'none'; form-action " + or(formAction[name], "'none'")
+			if name == "submit" {
+				want += "; script-src 'self'"
+			}
+			if got := response.Header.Get("Content-Security-Policy"); got != want {
+				t.Errorf("policy\n%s, want\n%s", got, want)
+			}
+		})
+	}
+}
+
+func TestPages_Structure(t *testing.T) {
+	p := New(prefix)
+	for name, write := range every(p, "word", "/next") {
+		t.Run(name, func(t *testing.T) {
+			_, nodes := read(t, write)
+			if root := named(nodes, "html"); attribute(root[0], "lang") != "en" {
+				t.Error("no language")
+			}
+			for _, one := range []string{"h1", "title", "main"} {
+				found := named(nodes, one)
+				if len(found) != 1 || strings.TrimSpace(text(found[0])) == "" {
+					t.Errorf("%d of %s, want one that is not empty", len(found), one)
+				}
+			}
+			if len(named(nodes, "style")) > 0 {
+				t.Error("an inline style element")
+			}
+			for _, n := range nodes {
+				if n.Type != html.ElementNode {
+					continue
+				}
+				for _, a := range n.Attr {
+					if a.Key == "style" || strings.HasPrefix(a.Key, "on") {
+						t.Errorf("inline %s in %s", a.Key, n.Data)
+					}
+					loads := a.Key == "src" || n.Data == "link" && a.Key == "href"
+					if hashed, ok := strings.CutPrefix(a.Val, prefix+"assets/"); loads && (!ok || p.assets[hashed].content == nil) {
+						t.Errorf("%s loads %q, which is no asset of ours", n.Data, a.Val)
+					}
+				}
+				if n.Data == "script" && (attribute(n, "src") == "" || n.FirstChild != nil) {
+					t.Error("an inline script")
+				}
+				if (n.Data == "a" || n.Data == "button") && strings.TrimSpace(text(n)) == "" {
+					t.Errorf("%s without words", n.Data)
+				}
+			}
+			if scripts := len(named(nodes, "script")); scripts > 0 && name != "submit" {
+				t.Errorf("%d scripts", scripts)
+			}
+		})
+	}
+}
+
+var hostile = []string{
+	`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `' onfocus=alert(1) autofocus='`, `</title></main><h1>x`,
+	`{{.}}`, `&lt;b&gt;`, `javascript:alert(1)`, `--><svg/onload=alert(1)>`, `"; url=//evil.example`, "\u202egnp.exe", `<base href=//evil.example>`,
+}
+
+func TestPages_HostileText(t *testing.T) {
+	p := New(prefix)
+	for name := range every(p, "", "") {
+		_, plain := read(t, every(p, "word", "/next")[name])
+		for _, s := range hostile {
+			t.Run(name+" "+s, func(t *testing.T) {
+				_, nodes := read(t, every(p, s, "/next")[name])
+				if len(nodes) != len(plain) {
+					t.Fatalf("%d nodes, %d with a plain word", len(nodes), len(plain))
+				}
+				for i, n := range nodes {
+					if n.Type != plain[i].Type || n.Type == html.ElementNode && (n.Data != plain[i].Data || len(n.Attr) != len(plain[i].Attr)) {
+						t.Errorf("%s became %s", plain[i].Data, n.Data)
+					}
+					if plain[i].Type == html.TextNode && n.Data != strings.ReplaceAll(plain[i].Data, "word", s) {
+						t.Errorf("text %q became %q", plain[i].Data, n.Data)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestPages_HostileAddress(t *testing.T) {
+	p := New(prefix)
+	for _, u := range []string{"javascript:alert(1)", "JaVaScRiPt:alert(1)", " javascript:alert(1)", "java\tscript:alert(1)", "data:text/html,x", "vbscript:x", `"><script>`} {
+		for name, write := range every(p, "word", u) {
+			_, nodes := read(t, write)
+			for _, n := range nodes {
+				for _, a := range n.Attr {
+					to, err := url.Parse(a.Val)
+					if (a.Key == "href" || a.Key == "action") && (err != nil || to.Scheme != "") {
+						t.Errorf("%s: %q became %s=%q", name, u, a.Key, a.Val)
+					}
+				}
+			}
+			if name != "submit" && len(named(nodes, "script")) > 0 {
+				t.Errorf("%s: %q became a script", name, u)
+			}
+		}
+	}
+}
+
+// refreshTarget reads the content of a refresh as browsers do: HTML, "shared declarative refresh steps".
+func refreshTarget(t *testing.T, content string) string {
+	t.Helper()
+	const space = "\t\n\f\r "
+	s := strings.TrimLeft(content, space)
+	digits := strings.TrimLeft(s, "0123456789")
+	if s[:len(s)-len(digits)] != "0" {
+		t.Fatalf("refresh %q does not go at once", content)
+	}
+	s = strings.TrimLeft(digits, "0123456789.")
+	s = strings.TrimLeft(s, space)
+	s = strings.TrimLeft(strings.TrimPrefix(s, ";"), space)
+	if len(s) >= 3 && strings.EqualFold(s[:3], "url") {
+		if rest, ok := strings.CutPrefix(strings.TrimLeft(s[3:], space), "="); ok {
+			s = strings.TrimLeft(rest, space)
+		}
+	}
+	if s != "" && (s[0] == '"' || s[0] == '\'') {
+		s, _, _ = strings.Cut(s[1:], s[:1])
+	}
+	return s
+}
+
+func continued(t *testing.T, target string) (refresh, link string) {
+	t.Helper()
+	_, nodes := read(t, func(w http.ResponseWriter) { New(prefix).Continue(w, target) })
+	found := 0
+	for _, n := range named(nodes, "meta") {
+		if strings.EqualFold(attribute(n, "http-equiv"), "refresh") {
+			refresh = refreshTarget(t, attribute(n, "content"))
+			found++
+		}
+	}
+	links := named(nodes, "a")
+	if found != 1 || len(links) != 1 {
+		t.Fatalf("%d refreshes and %d links, want one of each", found, len(links))
+	}
+	return refresh, attribute(links[0], "href")
+}
+
+func TestContinue_Exact(t *testing.T) {
+	for _, target := range []string{
+		"/", "/a", "/a?b=c&d=e", "/a;b=c;d", "/a?x=1;url=/evil", `/a"b`, `/a'b`, `/'/"/'`, "/a,b", "/a?q=<script>", "/a?q=&amp;", "/a?q=&quot;", "/a?q=&#x27;",
+		"/a#f;url=x", "/url=/b", "/a?b=%22%27%3B%20", "/a+b", "/%2F%2Fevil.example", "/a//b", "/a/../b", "/a?next=https://op.example/x", "/ü?ö=ä", "/a\u00a0",
+		"/{{.}}", "/a`b", "/a=b", "/?", "/#", "/a>b", "/:", "/@evil.example", "/a\\b", "/" + strings.Repeat("x", 4000),
+	} {
+		refresh, link := continued(t, target)
+		if refresh != target {
+			t.Errorf("refresh to %q, want %q", refresh, target)
+		}
+		if got, want := unescape(t, link), unescape(t, target); got != want {
+			t.Errorf("link to %q, want %q", got, want)
+		}
+	}
+}
+
+func unescape(t *testing.T, s string) string {
+	t.Helper()
+	s, err := url.PathUnescape(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestContinue_StaysHere(t *testing.T) {
+	for _, target := range []string{
+		"", "//evil.example", "///evil.example", `/\evil.example`, `\\evil.example`, "https://evil.example", "http:evil.example", "javascript:alert(1)",
+		"/\t/evil.example", "/\n/evil.example", "\t//evil.example", " //evil.example", " /a", "/a ", "/a\x00", "/a\x7f", "evil", "?a", "#a", "'/a'", "/\xff", ";url=//evil.example",
+	} {
+		if refresh, link := continued(t, target); refresh != "/" || link != "/" {
+			t.Errorf("%q leads to %q and %q", target, refresh, link)
+		}
+	}
+}
+
+func TestForms(t *testing.T) {
+	p := New(prefix)
+	fields := url.Values{"id_token_hint": {"aaa.bbb.ccc"}, "state": {`<"&'>`}, "twice": {"1", "2"}, `na"me`: {""}}
+	for name, c := range map[string]struct {
+		write          func(http.ResponseWriter)
+		action, button string
+	}{
+		"submit": {func(w http.ResponseWriter) {
+			p.Submit(w, "https://op.example/end?a=1&b=2", fields, "Sign out there too")
+		}, "https://op.example/end?a=1&b=2", "Sign out there too"},
+		"submit without words": {func(w http.ResponseWriter) { p.Submit(w, "https://op.example/", fields, "") }, "https://op.example/", "Continue"},
+		"forbidden": {func(w http.ResponseWriter) {
+			p.Forbidden(w, ForbiddenPage{SignIn: "/auth/logout", Fields: fields})
+		}, "/auth/logout", "Sign in as someone else"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, nodes := read(t, c.write)
+			form, button := named(nodes, "form"), named(nodes, "button")
+			if len(form) != 1 || len(button) != 1 {
+				t.Fatalf("%d forms, %d buttons", len(form), len(button))
+			}
+			if attribute(form[0], "method") != "post" || attribute(form[0], "action") != c.action || text(button[0]) != c.button {
+				t.Errorf("%s %q, button %q", attribute(form[0], "method"), attribute(form[0], "action"), text(button[0]))
+			}
+			got := url.Values{}
+			for _, input := range named(nodes, "input") {
+				got.Add(attribute(input, "name"), attribute(input, "value"))
+			}
+			if got.Encode() != fields.Encode() {
+				t.Errorf("posts %v, want %v", got, fields)
+			}
+		})
+	}
+	t.Run("over plain http", func(t *testing.T) {
+		response, _ := read(t, func(w http.ResponseWriter) { p.Submit(w, "http://localhost:9000/end", fields, "") })
+		if got := response.Header.Get("Content-Security-Policy"); !strings.Contains(got, "form-action 'self' https: http:") {
+			t.Errorf("policy %s", got)
+		}
+	})
+}
+
+func TestAssets(t *testing.T) {
+	p := New("/gate/")
+	server := httptest.NewServer(p.Assets())
+	defer server.Close()
+	if len(p.assets) != 3 {
+		t.Fatalf("%d assets", len(p.assets))
+	}
+	for name, a := range p.assets {
+		for _, method := range []string{"GET", "HEAD"} {
+			r, err := http.NewRequest(method, server.URL+"/gate/assets/"+name, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response, err := server.Client().Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(response.Body)
+			response.Body.Close()
+			if err != nil || response.StatusCode != 200 || method == "GET" && string(body) != string(a.content) {
+				t.Errorf("%s %s: %d, %d bytes, %v", method, name, response.StatusCode, len(body), err)
+			}
+			for key, want := range map[string]string{
+				"Content-Type": a.contentType, "Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff",
+			} {
+				if got := response.Header.Get(key); got != want {
+					t.Errorf("%s: %s is %q, want %q", name, key, got, want)
+				}
+			}
+		}
+		if !regexp.MustCompile(`^[a-z]+-[0-9a-f]{12}\.[a-z]+$`).MatchString(name) {
+			t.Errorf("%s has no hash", name)
+		}
+	}
+	for _, c := range []struct {
+		method, path string
+		status       int
+	}{{"GET", "/gate/assets/", 404}, {"GET", "/gate/assets/pages.css", 404}, {"GET", "/gate/assets/../ui.go", 404}, {"GET", "/", 404}, {"POST", "/gate/assets/x", 405}} {
+		w := httptest.NewRecorder()
+		p.Assets().ServeHTTP(w, httptest.NewRequest(c.method, c.path, nil))
+		if w.Code != c.status || strings.Contains(w.Header().Get("Cache-Control"), "immutable") {
+			t.Errorf("%s %s: %d %v", c.method, c.path, w.Code, w.Header())
+		}
+	}
+}
+
+// TestStyle_Contrast holds the colours to WCAG 2.2 AA: 4.5 to 1 for text (1.4.3), 3 to 1 for what shows focus (1.4.11).
+func TestStyle_Contrast(t *testing.T) {
+	source, err := folder.ReadFile("assets/pages.css")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile(`(?s):root \{(.*?)\}`).FindAllStringSubmatch(string(source), -1)
+	if len(blocks) != 2 {
+		t.Fatalf("%d lists of colours, want light and dark", len(blocks))
+	}
+	for i, scheme := range []string{"light", "dark"} {
+		colours := map[string]float64{}
+		for _, c := range regexp.MustCompile(`--([a-z-]+): #([0-9a-f]{6});`).FindAllStringSubmatch(blocks[i][1], -1) {
+			colours[c[1]] = luminance(t, c[2])
+		}
+		for _, c := range []struct {
+			front, back string
+			least       float64
+		}{
+			{"ink", "paper", 7}, {"soft", "paper", 4.5}, {"accent", "paper", 4.5}, {"accent-strong", "paper", 4.5},
+			{"on-accent", "accent", 4.5}, {"on-accent", "accent-strong", 4.5}, {"on-stub", "stub", 4.5}, {"ink", "room", 7},
+		} {
+			front, ok1 := colours[c.front]
+			back, ok2 := colours[c.back]
+			if !ok1 || !ok2 {
+				t.Fatalf("%s: no colour %s or %s", scheme, c.front, c.back)
+			}
+			if ratio := (max(front, back) + 0.05) / (min(front, back) + 0.05); ratio < c.least {
+				t.Errorf("%s: %s on %s is %.2f to 1, want %.1f", scheme, c.front, c.back, ratio, c.least)
+			}
+		}
+	}
+}
+
+func luminance(t *testing.T, hex string) float64 {
+	t.Helper()
+	rgb, err := strconv.ParseUint(hex, 16, 24)
+	if err != nil {
+		t.Fatal(err)
+	}
+	linear := func(shift uint) float64 {
+		c := float64(rgb>>shift&0xff) / 255
+		if c <= 0.04045 {
+			return c / 12.92
+		}
+		return math.Pow((c+0.055)/1.055, 2.4)
+	}
+	return 0.2126*linear(16) + 0.7152*linear(8) + 0.0722*linear(0)
+}
+
+func TestStyle_LoadsNothing(t *testing.T) {
+	for name, a := range New(prefix).assets {
+		for _, loads := range []string{"url(", "@import", "//"} {
+			if got := strings.ReplaceAll(string(a.content), `xmlns="http://www.w3.org/2000/svg"`, ""); strings.Contains(got, loads) {
+				t.Errorf("%s holds %s", name, loads)
+			}
+		}
+	}
+}
+
+func ExamplePages_Error() {
+	p := New("/auth/")
+	w := httptest.NewRecorder()
+	p.Error(w, http.StatusBadGateway, ErrorPage{
+		Title:     "Signing in did not work",
+		Text:      "The sign-in service did not answer in time.",
+		RequestID: "7f3k-92qd",
+		TryAgain:  "/auth/login",
+		Home:      "/",
+	})
+	fmt.Println(w.Code, w.Header().Get("Cache-Control"))
+	// Output: 502 no-store
+}

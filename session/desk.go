@@ -1,0 +1,121 @@
+package session
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/audit"
+)
+
+// Desk takes a request's ticket and finds the session that belongs to it. Everything that serves requests goes through it,
+// so that presenting, sliding, renewing and theft mean the same everywhere.
+type Desk struct {
+	storage Storage
+	renewer *Renewer
+	options Options
+	audit   audit.Sink
+}
+
+// NewDesk returns a desk over a storage.
+func NewDesk(storage Storage, renewer *Renewer, options Options, sink audit.Sink) *Desk {
+	return &Desk{storage: storage, renewer: renewer, options: options, audit: sink}
+}
+
+// Look returns the session of r without counting as activity: it neither slides nor renews (T4). Its errors are
+// [Storage.Load]'s.
+func (d *Desk) Look(ctx context.Context, r *http.Request) (*Session, error) {
+	s, err := d.storage.Load(ctx, r)
+	if err != nil {
+		return nil, d.end(ctx, s, err)
+	}
+	if s.Carried == s.Generation && !s.Presented.IsZero() {
+		return s, nil
+	}
+	return d.note(ctx, s, time.Now(), false)
+}
+
+// Use returns the session of r for a request that counts as activity, with an access token that is valid now. Beyond
+// Look's errors it answers GrantOver or Ended when the session turned out to be over, and ProviderDown when the access
+// token has expired and the provider cannot renew it now.
+func (d *Desk) Use(ctx context.Context, r *http.Request) (*Session, error) {
+	s, err := d.storage.Load(ctx, r)
+	if err != nil {
+		return nil, d.end(ctx, s, err)
+	}
+	now := time.Now()
+	if s.Carried != s.Generation || s.Presented.IsZero() || d.options.SlideDue(s, now) {
+		if s, err = d.note(ctx, s, now, true); err != nil {
+			return nil, err
+		}
+	}
+	return d.renewer.Fresh(ctx, s)
+}
+
+// note writes down what a request tells us: that the current ticket arrived at the browser, and that someone is there. A
+// store that is away does not stop the request: Load has judged how old its knowledge may be.
+func (d *Desk) note(ctx context.Context, s *Session, now time.Time, slide bool) (*Session, error) {
+	noted, err := d.storage.Update(ctx, s, func(c *Session) error {
+		arrived := s.Carried > c.Generation || s.Carried == c.Generation && c.Presented.IsZero()
+		slides := slide && d.options.SlideDue(c, now)
+		if arrived {
+			// A generation that is newer than the record's was ours: the store lost a write, in a power cut perhaps.
+			c.Generation, c.Presented = s.Carried, now
+		}
+		if slides {
+			c.Life.Seen = now
+		}
+		if !arrived && !slides {
+			return Unchanged
+		}
+		return nil
+	})
+	switch CodeOf(err) {
+	case "":
+		carried := *noted
+		carried.Carried = s.Carried
+		return &carried, nil
+	case Unavailable:
+		return s, nil
+	}
+	return nil, err
+}
+
+// end carries out a verdict of theft. Two hold the ticket, and which of them is the person cannot be told.
+func (d *Desk) end(ctx context.Context, s *Session, err error) error {
+	if CodeOf(err) != Stolen || s == nil {
+		return err
+	}
+	if _, endErr := d.storage.End(context.WithoutCancel(ctx), Selector{ID: s.ID}); endErr != nil {
+		return endErr // not ended: better no answer than one that lets the thief stay
+	}
+	d.audit.Record(ctx, audit.Event{
+		Time: time.Now(), Action: audit.Theft, Session: s.LogID, Provider: s.Grant.Provider,
+		Issuer: s.Grant.Issuer, Subject: s.Grant.Subject, Reason: string(Stolen),
+	})
+	return err
+}
+
+// Renew renews the access token of s now, unless it is younger than MinimumAge or newer than s.
+func (d *Desk) Renew(ctx context.Context, s *Session) (*Session, error) {
+	return d.renewer.Renew(ctx, s)
+}
+
+// Current returns the newest state of a session that a request still works with: Ended or Expired when it is over. It
+// writes nothing.
+func (d *Desk) Current(ctx context.Context, s *Session) (*Session, error) {
+	current, err := d.storage.Update(ctx, s, func(*Session) error { return Unchanged })
+	if err != nil {
+		return nil, err
+	}
+	if !time.Now().Before(d.options.Ends(current)) {
+		return nil, &Error{Code: Expired, Op: "look at session"}
+	}
+	return current, nil
+}
+
+// Write sets the cookies that r's browser needs, as the session is known now. Call it when the final headers go out.
+func (d *Desk) Write(w http.ResponseWriter, r *http.Request, s *Session) { d.storage.Write(w, r, s) }
+
+// Ends returns when s is over, as it is known now.
+func (d *Desk) Ends(s *Session) time.Time { return d.options.Ends(s) }

@@ -1,0 +1,96 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Code says how to react to an error. It decides the HTTP status, the sentence a person reads, the metric's label and
+// what the client does. The list is closed: internal/answer has one row for each, and a test keeps it so.
+type Code string
+
+// The codes, from the request's own faults to ours.
+const (
+	None        Code = "none"         // there is no session: nobody signed in, or a cookie that cannot be opened
+	Expired     Code = "expired"      // there was a session; its time is over
+	Ended       Code = "ended"        // there was a session; it was ended while the request was under way
+	Stolen      Code = "stolen"       // a superseded ticket came back after its grace: two holders
+	BadRequest  Code = "bad_request"  // malformed beyond doubt
+	NotFound    Code = "not_found"    // no such route or endpoint
+	BadMethod   Code = "bad_method"   // the route exists, but not for this method
+	CrossSite   Code = "cross_site"   // the guard refused where the request came from
+	NotAllowed  Code = "not_allowed"  // signed in, but not among those who may enter
+	TooLarge    Code = "too_large"    // a header, body or token over its limit
+	TooMany     Code = "too_many"     // an anonymous limit was reached
+	LoginLost   Code = "login_lost"   // an answer that matches no login in flight in this browser
+	LoginSpent  Code = "login_spent"  // an answer to a login that was answered before
+	LoginLoop   Code = "login_loop"   // signing in starts over again and again: mostly a browser that refuses cookies
+	LoginDenied Code = "login_denied" // the provider answered with an error parameter
+
+	ProviderDown    Code = "provider_down"    // not reachable, too slow, or a 5xx
+	ProviderRefused Code = "provider_refused" // it refused our request: client credentials, redirect_uri, the code
+	ProviderLied    Code = "provider_lied"    // its answer breaks the standard: wrong issuer, signature, nonce, sub …
+	GrantOver       Code = "grant_over"       // invalid_grant: the refresh token is dead, and the session with it
+
+	Conflict     Code = "conflict"      // another writer was first: read again
+	Unavailable  Code = "unavailable"   // the store is away
+	UpstreamDown Code = "upstream_down" // the API behind the gateway cannot be reached or answered garbage
+	UpstreamSlow Code = "upstream_slow" // the API behind the gateway took longer than its route allows
+	Internal     Code = "internal"      // a fault of ours
+)
+
+// Error is the one error type of Cloakroom. Code decides the reaction; Op, Err and Hint are for the log and never reach a
+// response.
+type Error struct {
+	Code Code
+	Op   string // what was being done: "load session", "redeem code"
+	Err  error  // why it failed; may be nil
+	Hint string // what an operator can do about it; may be empty
+}
+
+func (e *Error) Error() string {
+	switch {
+	case e.Err == nil:
+		return e.Op + ": " + string(e.Code)
+	case e.Op == "":
+		return e.Err.Error()
+	}
+	return e.Op + ": " + e.Err.Error()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Is makes errors.Is(err, &Error{Code: c}) true for any error of code c.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Code == e.Code && t.Op == "" && t.Err == nil
+}
+
+// Fail makes an Error. The format is fmt.Errorf's, %w included.
+func Fail(code Code, op, format string, args ...any) *Error {
+	return &Error{Code: code, Op: op, Err: fmt.Errorf(format, args...)}
+}
+
+// CodeOf returns the code of the outermost Error in err's chain: Internal for an error without one, "" for nil.
+func CodeOf(err error) Code {
+	if err == nil {
+		return ""
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return Internal
+}
+
+// HintOf returns the first hint in err's chain, or "".
+func HintOf(err error) string {
+	var e *Error
+	for errors.As(err, &e) {
+		if e.Hint != "" {
+			return e.Hint
+		}
+		err = e.Err
+	}
+	return ""
+}

@@ -1,0 +1,149 @@
+package session
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Store keeps records. It never sees a token in clear, nor knows how a key was made. All methods may be called at once from
+// many goroutines and replicas. An error is an *Error: None, Conflict, or Unavailable when the store cannot be reached,
+// is full, or is locked.
+type Store interface {
+	// Get returns the live record. Missing and expired are one answer: None.
+	Get(ctx context.Context, id ID) (Record, error)
+
+	// Put stores rec if the live record has rec.Version, and makes it rec.Version+1. Version 0 means there must be none; an
+	// expired record counts as none. Otherwise it returns Conflict: read again and decide again.
+	// The same WriteID again is success: a retry after a lost answer must not see its own write as someone else's.
+	Put(ctx context.Context, rec Record) error
+
+	// Delete forgets a record. Forgetting what is not there is no error.
+	Delete(ctx context.Context, id ID) error
+}
+
+// Record is what a Store keeps.
+type Record struct {
+	ID      ID
+	Version uint64    // what the writer saw; the store keeps Version+1
+	WriteID [16]byte  // random, one for each attempt to change
+	Expires time.Time // whole milliseconds, UTC; the record is dead from then on
+	Index   []Key     // what Find looks for; opaque to the store
+	Meta    []byte    // sealed with the keyring: what listing shows
+	Body    []byte    // sealed under the ticket: tokens
+}
+
+// Key is a keyed hash that records can be found by.
+type Key [16]byte
+
+// Optional powers of a Store are interfaces of their own. They are asked for once, when the gateway is put together; a
+// feature that needs one the store lacks fails there, not in a request.
+type (
+	// Index finds records by key. It may name the dead, and never misses the living.
+	Index interface {
+		Find(ctx context.Context, key Key) ([]Record, error)
+	}
+	// Scanner walks over all records in the order of their ids: at most n of those behind after. The zero ID starts.
+	Scanner interface {
+		Scan(ctx context.Context, after ID, n int) ([]Record, error)
+	}
+	// Watcher tells what changed. Watch calls changed until ctx ends or the watch breaks, one call at a time, first with
+	// Live once it is subscribed. Writes that only slide a session may stay untold.
+	Watcher interface {
+		Watch(ctx context.Context, changed func(Change)) error
+	}
+	// Sweeper removes records that expired before now, and says how many.
+	Sweeper interface {
+		Sweep(ctx context.Context, now time.Time) (int, error)
+	}
+	// Pinger says whether the store can be read and written now.
+	Pinger interface {
+		Ping(ctx context.Context) error
+	}
+)
+
+// Change is one thing a Watcher has to say.
+type Change struct {
+	Kind ChangeKind
+	ID   ID // of the record, with Changed
+}
+
+// ChangeKind tells the kinds of Change apart.
+type ChangeKind uint8
+
+// The kinds of Change.
+const (
+	Changed ChangeKind = iota // the record was written or deleted
+	Lost                      // changes may have been missed: forget everything
+	Live                      // the watch works; said at first and at every heartbeat
+)
+
+// Storage is where the session itself rests, and what the browser's cookie says. Persisting and cookies are apart: cookies
+// are written when the final headers go out, and by then someone else may have renewed.
+type Storage interface {
+	// Load opens the session that r's cookie names, and never writes. None: there is none, or the cookie cannot be opened.
+	// Expired: its time is over. Stolen: a superseded ticket after its grace; the Session comes with it, so that it can be
+	// ended. BadRequest: two cookies of one of our names. Unavailable: the store is away and no verified copy is young enough.
+	Load(ctx context.Context, r *http.Request) (*Session, error)
+
+	// Update changes a session and returns it as it is stored afterwards. change gets a copy of the newest state, again
+	// after every conflict. If change returns Unchanged nothing is written and the newest state is returned; any other
+	// error of it is returned as it is. A session that is gone meanwhile is Ended: an update never brings one back.
+	// A session that was never stored (Version 0, no ID) is stored as a new one.
+	Update(ctx context.Context, s *Session, change func(*Session) error) (*Session, error)
+
+	// Write sets the cookies that r's browser needs for s, as s is now known here: nothing if it has them already or if s
+	// has ended. A nil s clears every cookie the storage may ever have set.
+	Write(w http.ResponseWriter, r *http.Request, s *Session)
+
+	// End ends the selected sessions and returns how many there were. It needs no request.
+	End(ctx context.Context, which Selector) (int, error)
+}
+
+// Selector names sessions to end: one by ID, or all of a provider's (issuer, subject), narrowed by its sid.
+type Selector struct {
+	ID      ID
+	Issuer  string
+	Subject string
+	SID     string
+}
+
+// Delivery is how the access token reaches the API.
+type Delivery interface {
+	// Outbound puts the token of s into a request towards the upstream. s is nil for an anonymous request: whatever the
+	// delivery would set is removed.
+	Outbound(out *http.Request, s *Session) error
+	// Deliver gives the browser what it needs, whenever its ticket is not the current one. A nil s withdraws it.
+	Deliver(w http.ResponseWriter, r *http.Request, s *Session)
+}
+
+// Provider vouches for people: an OpenID provider, or accounts of our own.
+type Provider interface {
+	// Begin starts a login. It returns where to send the browser, and what Finish must know of it. ProviderDown: the
+	// provider cannot be reached; ProviderLied: its metadata is wrong; ProviderRefused: it refused a pushed request.
+	Begin(ctx context.Context, in Intent) (*url.URL, Pending, error)
+
+	// Finish checks the authorization response in this order: state, issuer, error parameter; only then it redeems the code
+	// and verifies the ID token. It takes Pending by value and is the only way to get a Grant. LoginLost: state does not
+	// match; LoginDenied, ProviderDown, ProviderRefused, ProviderLied: see Code.
+	Finish(ctx context.Context, p Pending, answer url.Values) (Grant, error)
+
+	// Refresh asks for new tokens and changes nothing itself. GrantOver: the refresh token is dead. A token the answer does
+	// not carry (refresh token, ID token) is returned as it was.
+	Refresh(ctx context.Context, g Grant) (Tokens, error)
+
+	// End returns where the browser goes to end the session at the provider, and nil when the provider has no such place.
+	End(ctx context.Context, g Grant, returnTo *url.URL, state string) (*url.URL, error)
+}
+
+// Revoker is a Provider that can revoke the tokens of a grant (RFC 7009). A provider without a revocation endpoint
+// answers nil.
+type Revoker interface {
+	Revoke(ctx context.Context, t Tokens) error
+}
+
+// Prober is a part that can say whether it works now: the provider is reachable and its metadata are sound.
+type Prober interface {
+	Probe(ctx context.Context) error
+}
