@@ -1,0 +1,265 @@
+// Package cloakroom keeps OAuth tokens out of browsers: it signs people in with OpenID providers, keeps and renews their
+// tokens, gives the browser an HttpOnly cookie that says nothing, and turns that cookie back into "Authorization: Bearer" for
+// the APIs behind it.
+//
+// A [Gateway] is an http.Handler. It can stand in front of whole applications, by its routes, or inside a Go server:
+//
+//	gw, err := cloakroom.New(ctx, cfg)
+//	mux.Handle("/auth/", gw)
+//	mux.Handle("/api/", gw.Require(api)) // in the handler: s, _ := cloakroom.FromContext(r.Context())
+package cloakroom
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/audit"
+	"github.com/cloakroom-go/cloakroom/internal/answer"
+	"github.com/cloakroom-go/cloakroom/internal/cookie"
+	"github.com/cloakroom-go/cloakroom/internal/delivery"
+	"github.com/cloakroom-go/cloakroom/internal/gateway"
+	"github.com/cloakroom-go/cloakroom/internal/guard"
+	"github.com/cloakroom-go/cloakroom/internal/oidc"
+	"github.com/cloakroom-go/cloakroom/internal/origin"
+	"github.com/cloakroom-go/cloakroom/internal/proxy"
+	"github.com/cloakroom-go/cloakroom/internal/seal"
+	"github.com/cloakroom-go/cloakroom/internal/storage"
+	"github.com/cloakroom-go/cloakroom/internal/telemetry"
+	"github.com/cloakroom-go/cloakroom/internal/ui"
+	"github.com/cloakroom-go/cloakroom/session"
+	"github.com/cloakroom-go/cloakroom/web"
+)
+
+// Gateway is the whole gateway. It is safe for concurrent use.
+type Gateway struct {
+	cfg       Config
+	prefix    string
+	secure    bool // the URL is https
+	providers map[string]*oidc.Provider
+	renewer   *session.Renewer
+	endpoints *gateway.Gateway
+	proxy     *proxy.Proxy
+	metrics   *telemetry.Metrics
+	trusted   origin.Proxies
+	stop      context.CancelFunc
+	closing   sync.Once
+}
+
+// Session is one person's stay in one browser, as [FromContext] returns it.
+type Session = session.Session
+
+// FromContext returns the session of a request that came through [Gateway.Require] or a route. It is shared: do not change it.
+func FromContext(ctx context.Context) (*Session, bool) { return session.FromContext(ctx) }
+
+// NewKey returns a fresh random key for Config.Keys.
+func NewKey() string { return seal.NewKey() }
+
+// New puts a gateway together. It checks the whole configuration and contacts nobody: a provider that is down now does not
+// keep the gateway from starting. Until [Gateway.Close], or until ctx ends, it follows the store's changes and sweeps it.
+func New(ctx context.Context, cfg Config) (*Gateway, error) {
+	defaults(&cfg)
+	if cfg.Store == nil {
+		return nil, errors.New("cloakroom: a store is needed")
+	}
+	own, err := origin.Parse(cfg.URL)
+	if err != nil {
+		return nil, fmt.Errorf("cloakroom: url: %w", err)
+	}
+	ring, err := keyring(cfg.Keys)
+	if err != nil {
+		return nil, fmt.Errorf("cloakroom: keys: %w", err)
+	}
+	metrics, err := telemetry.New(cfg.Observe.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("cloakroom: metrics: %w", err)
+	}
+	sink := sinkOf(cfg.Observe.Audit, metrics)
+
+	ctx, stop := context.WithCancel(ctx)
+	g := &Gateway{cfg: cfg, prefix: cfg.Endpoints.Prefix, secure: own.Secure(), metrics: metrics, trusted: cfg.Trusted, stop: stop, providers: map[string]*oidc.Provider{}}
+	ok := false
+	defer func() {
+		if !ok {
+			stop()
+		}
+	}()
+
+	vouching := map[string]session.Provider{}
+	for name, o := range cfg.Providers {
+		redirectURI, err := url.Parse(own.String() + g.prefix + "callback")
+		if err != nil {
+			return nil, fmt.Errorf("cloakroom: url: %w", err)
+		}
+		p, err := oidc.New(name, redirectURI, o, nil, cfg.Observe.Log)
+		if err != nil {
+			return nil, fmt.Errorf("cloakroom: provider %q: %w", name, err)
+		}
+		g.providers[name], vouching[name] = p, p
+	}
+	guarding, err := guard.New(own, cfg.Guard)
+	if err != nil {
+		return nil, fmt.Errorf("cloakroom: guard: %w", err)
+	}
+	jar := cookie.New(own.Secure(), own.Port())
+	tickets, err := storage.NewTickets(ctx, cfg.Store, ring, jar, cfg.Session, cfg.Cookie)
+	if err != nil {
+		return nil, fmt.Errorf("cloakroom: %w", err)
+	}
+	g.renewer = session.NewRenewer(tickets, func(name string) (session.Provider, bool) { p, ok := vouching[name]; return p, ok }, sink)
+	desk := session.NewDesk(tickets, g.renewer, cfg.Session, sink)
+	answers := &answer.Answers{
+		Prefix: g.prefix, Jar: jar, Pages: ui.New(g.prefix), Log: cfg.Observe.Log, Metrics: metrics, Trusted: g.trusted,
+	}
+	live := proxy.NewLive(desk)
+	tickets.Listen(live.Changed)
+
+	g.endpoints, err = gateway.New(gateway.Parts{
+		Own: own, Ring: ring, Guard: guarding, Desk: desk, Storage: tickets, Notes: storage.NewNotes(cfg.Store, ring),
+		Providers: vouching, Answers: answers, Audit: sink, Sessions: cfg.Session,
+		Client: gateway.Script{Text: web.Client, ETag: web.ClientETag},
+	}, cfg.Endpoints, metrics)
+	if err != nil {
+		return nil, fmt.Errorf("cloakroom: %w", err)
+	}
+	g.proxy, err = proxy.New(proxy.Parts{
+		Own: own, Guard: guarding, Desk: desk, Delivery: delivery.Proxy{}, Answers: answers, Audit: sink, Live: live,
+		Allow: cfg.Endpoints.Allow,
+	}, cfg.Routes, metrics)
+	if err != nil {
+		return nil, fmt.Errorf("cloakroom: %w", err)
+	}
+	if sweeper, can := cfg.Store.(session.Sweeper); can {
+		go sweep(ctx, sweeper, cfg.Observe.Log)
+	}
+	ok = true
+	return g, nil
+}
+
+// defaults fills in what the configuration leaves open.
+func defaults(cfg *Config) {
+	d := session.DefaultOptions()
+	if cfg.Session.Idle == 0 {
+		cfg.Session.Idle = d.Idle
+	}
+	if cfg.Session.Absolute == 0 {
+		cfg.Session.Absolute = max(d.Absolute, cfg.Session.Idle)
+	}
+	if cfg.Session.CacheStale == 0 {
+		cfg.Session.CacheStale = d.CacheStale
+	}
+	if cfg.Endpoints.Prefix == "" {
+		cfg.Endpoints.Prefix = "/auth/"
+	}
+	if cfg.Observe.Log == nil {
+		cfg.Observe.Log = slog.Default()
+	}
+}
+
+func keyring(texts []string) (*seal.Keyring, error) {
+	keys := make([]seal.Key, 0, len(texts))
+	for i, text := range texts {
+		k, err := seal.ParseKey(text)
+		if err != nil {
+			return nil, fmt.Errorf("key %d: %w", i+1, err)
+		}
+		keys = append(keys, k)
+	}
+	return seal.NewKeyring(keys...)
+}
+
+// sinkOf counts every audit event and passes it on.
+func sinkOf(next audit.Sink, metrics *telemetry.Metrics) audit.Sink {
+	return audit.SinkFunc(func(ctx context.Context, e audit.Event) {
+		metrics.Event(string(e.Action))
+		if next != nil {
+			next.Record(ctx, e)
+		}
+	})
+}
+
+// sweep removes expired records every minute.
+func sweep(ctx context.Context, s session.Sweeper, log *slog.Logger) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			if _, err := s.Sweep(ctx, now); err != nil && ctx.Err() == nil {
+				log.Warn("sweep failed", telemetry.AttrError, err.Error())
+			}
+		}
+	}
+}
+
+// ServeHTTP serves our endpoints under the prefix, and the routes everywhere else.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if g.secureFirst(w, r) {
+		return
+	}
+	if strings.HasPrefix(r.URL.Path, g.prefix) {
+		g.serve(w, r, g.endpoints)
+		return
+	}
+	g.serve(w, r, g.proxy)
+}
+
+// Require lets only requests with a session through to next, which finds it with [FromContext]. Navigations without one are
+// sent to the login, everything else gets 401. The guard, allow, renewal and cookies are those of a route.
+func (g *Gateway) Require(next http.Handler) http.Handler {
+	required := g.proxy.Require(next)
+	meter := g.metrics.Route("require")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.serve(w, r, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			telemetry.Of(r).Route = meter
+			required.ServeHTTP(w, r)
+		}))
+	})
+}
+
+// serve counts and logs a request around h.
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, h http.Handler) {
+	x, r, outermost := telemetry.Begin(w, r, requestID)
+	if outermost {
+		defer g.count(x, r)
+	}
+	h.ServeHTTP(x, r)
+}
+
+// requestID names one request in logs and pages: 72 random bits.
+func requestID() string { return base64.RawURLEncoding.EncodeToString(seal.Random(9)) }
+
+func (g *Gateway) count(x *telemetry.Exchange, r *http.Request) {
+	took := time.Since(x.Started)
+	name := ""
+	if x.Route != nil {
+		x.Route.Count(x.Status, took)
+		name = x.Route.Name
+	}
+	if g.cfg.Observe.Access == nil {
+		return
+	}
+	g.cfg.Observe.Access.LogAttrs(context.Background(), slog.LevelInfo, "request",
+		slog.String(telemetry.AttrRequestID, x.ID), slog.String(telemetry.AttrMethod, r.Method),
+		slog.String(telemetry.AttrPath, r.URL.Path), slog.String(telemetry.AttrRoute, name),
+		slog.Int(telemetry.AttrStatus, x.Status), slog.Int64(telemetry.AttrBytes, x.Bytes),
+		slog.Float64(telemetry.AttrDuration, float64(took.Microseconds())/1000),
+		slog.String(telemetry.AttrAddress, g.trusted.Client(r).String()), slog.String(telemetry.AttrSession, x.Session))
+}
+
+// Close waits until no renewal and no revocation is under way, or ctx ends, and stops following the store. Requests must have
+// been drained before: http.Server.Shutdown does that. The store stays open; it is the caller's.
+func (g *Gateway) Close(ctx context.Context) error {
+	err := errors.Join(g.renewer.Close(ctx), g.endpoints.Close(ctx))
+	g.closing.Do(g.stop)
+	return err
+}

@@ -1,0 +1,154 @@
+package conformance
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/conformance/fakeop"
+	"github.com/cloakroom-go/cloakroom/internal/oidc"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// TestRefresh_R2_Rotation is oidcc-client-test-refresh-token, three times over: each new refresh token replaces the old one.
+func TestRefresh_R2_Rotation(t *testing.T) {
+	p := meet(t, nil)
+	g := p.mustLogin()
+	for range 3 {
+		tokens, err := p.rp.Refresh(context.Background(), g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tokens.Refresh == g.Tokens.Refresh || tokens.Access == g.Tokens.Access || tokens.ID == g.Tokens.ID {
+			t.Error("a token is the old one")
+		}
+		if tokens.Expires.Before(time.Now()) {
+			t.Errorf("expires at %v", tokens.Expires)
+		}
+		g.Tokens = tokens
+	}
+}
+
+func TestRefresh_R2_WhatTheAnswerLacksStays(t *testing.T) {
+	p := meet(t, nil, fakeop.Tokens(fakeop.Set("refresh_expires_in", 900)))
+	g := p.mustLogin()
+	p.op.Tell(fakeop.Tokens(func(m map[string]any) {
+		for _, name := range []string{"refresh_token", "id_token", "scope", "refresh_expires_in"} {
+			delete(m, name)
+		}
+	}))
+	tokens, err := p.rp.Refresh(context.Background(), g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := g.Tokens
+	if tokens.Refresh != old.Refresh || tokens.ID != old.ID || tokens.Scope != old.Scope || !tokens.RefreshExpires.Equal(old.RefreshExpires) {
+		t.Error("something got lost")
+	}
+	if tokens.Access == old.Access {
+		t.Error("the access token is the old one")
+	}
+}
+
+func TestRefresh_R5_Request(t *testing.T) {
+	p := meet(t, func(o *oidc.Options) {
+		o.Audience, o.Resource, o.Params = "https://api.example.com", []string{"https://api.example.com"}, map[string]string{"tenant": "t1"}
+	})
+	g := p.mustLogin()
+	if _, err := p.rp.Refresh(context.Background(), g); err != nil {
+		t.Fatal(err)
+	}
+	form := p.op.Last("token").Form
+	for name, want := range map[string]string{
+		"grant_type": "refresh_token", "refresh_token": g.Tokens.Refresh, "audience": "https://api.example.com",
+		"resource": "https://api.example.com", "tenant": "t1",
+	} {
+		if form.Get(name) != want {
+			t.Errorf("%s is %q, want %q", name, form.Get(name), want)
+		}
+		form.Del(name)
+	}
+	if len(form) != 0 { // no scope: what was granted, and not more
+		t.Errorf("further parameters: %v", form)
+	}
+}
+
+func TestRefresh_R4_GrantOver(t *testing.T) {
+	p := meet(t, nil)
+	g := p.mustLogin()
+	p.op.EndGrants()
+	_, err := p.rp.Refresh(context.Background(), g)
+	refused(t, err, session.GrantOver, "invalid_grant")
+}
+
+func TestRefresh_NoRefreshTokenAsksNobody(t *testing.T) {
+	p := meet(t, func(o *oidc.Options) { o.Scopes = []string{"openid"} })
+	g := p.mustLogin()
+	p.op.Forget()
+	_, err := p.rp.Refresh(context.Background(), g)
+	refused(t, err, session.GrantOver, "no refresh token")
+	if len(p.op.Requests()) != 0 {
+		t.Errorf("heard %q", p.op.Endpoints())
+	}
+}
+
+// TestRefresh_CB3_OfAnotherProvider: the configuration changed under a session; its tokens go to no other provider.
+func TestRefresh_CB3_OfAnotherProvider(t *testing.T) {
+	g := meet(t, nil).mustLogin()
+	other := meet(t, nil)
+	_, err := other.rp.Refresh(context.Background(), g)
+	refused(t, err, session.GrantOver, "another provider")
+	if len(other.op.Requests()) != 0 {
+		t.Errorf("heard %q", other.op.Endpoints())
+	}
+}
+
+// TestRefresh_R2_KeysOutOfReach: the provider rotated the refresh token, and its keys cannot be had to verify the ID token
+// beside it. To throw the answer away would end the session at the next refresh.
+func TestRefresh_R2_KeysOutOfReach(t *testing.T) {
+	p := meet(t, nil)
+	g := p.mustLogin()
+	p.op.RotateKeys()
+	p.op.Tell(fakeop.Status("jwks", 503, ""))
+	tokens, err := p.rp.Refresh(context.Background(), g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tokens.ID != g.Tokens.ID {
+		t.Error("an ID token that nobody verified was kept")
+	}
+	if tokens.Refresh == g.Tokens.Refresh {
+		t.Error("the rotated refresh token got lost")
+	}
+	g.Tokens = tokens
+	p.op.Tell(fakeop.Refreshed(fakeop.Append("sub", "1")))
+	_, err = p.rp.Refresh(context.Background(), g)
+	refused(t, err, session.ProviderLied, "sub is of another person")
+}
+
+// TestRefresh_R3_ChangesWithinWhatALoginMayHave: each ID token would do for a login, but it is not the same one.
+func TestRefresh_R3_ChangesWithinWhatALoginMayHave(t *testing.T) {
+	api := func(o *oidc.Options) { o.Resource = []string{"https://api.example.com"} }
+	p := meet(t, api)
+	g := p.mustLogin()
+	p.op.Tell(fakeop.Refreshed(func(c map[string]any) {
+		c["aud"], c["azp"] = []string{fakeop.ClientID, "https://api.example.com"}, fakeop.ClientID
+	}))
+	_, err := p.rp.Refresh(context.Background(), g)
+	refused(t, err, session.ProviderLied, "aud has changed")
+}
+
+// TestRefresh_R3_Same is what may change and what may be missing.
+func TestRefresh_R3_Same(t *testing.T) {
+	for _, change := range []func(map[string]any){
+		fakeop.Drop("auth_time"), fakeop.Drop("sid"), fakeop.Drop("at_hash"), fakeop.Set("acr", "2"),
+		fakeop.Set("nonce", "any"), fakeop.Set("aud", []string{fakeop.ClientID}), fakeop.Set("azp", fakeop.ClientID),
+	} {
+		p := meet(t, nil)
+		g := p.mustLogin()
+		p.op.Tell(fakeop.Refreshed(change))
+		if _, err := p.rp.Refresh(context.Background(), g); err != nil {
+			t.Error(err)
+		}
+	}
+}

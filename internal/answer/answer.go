@@ -1,0 +1,184 @@
+// Package answer is the one place that turns an error into a response: status, words, log and metric.
+package answer
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/cloakroom-go/cloakroom/internal/cookie"
+	"github.com/cloakroom-go/cloakroom/internal/origin"
+	"github.com/cloakroom-go/cloakroom/internal/telemetry"
+	"github.com/cloakroom-go/cloakroom/internal/ui"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// LoginRequired is the value of the header Cloakroom on our own 401, which tells it from an API's.
+const LoginRequired = "login-required"
+
+// Answers writes what is not an ordinary response: refusals, errors, and the ways to the login.
+type Answers struct {
+	Prefix  string // where the endpoints live
+	Jar     cookie.Jar
+	Pages   *ui.Pages
+	Log     *slog.Logger
+	Metrics *telemetry.Metrics
+	Trusted origin.Proxies
+}
+
+// ClientAddress is the address of the browser, behind trusted proxies.
+func (a *Answers) ClientAddress(r *http.Request) netip.Addr { return a.Trusted.Client(r) }
+
+// Address is ClientAddress as text, "" if it cannot be told.
+func (a *Answers) Address(r *http.Request) string {
+	if addr := a.ClientAddress(r); addr.IsValid() {
+		return addr.String()
+	}
+	return ""
+}
+
+// Note logs an error that does not stop the request.
+func (a *Answers) Note(r *http.Request, err error) {
+	code := session.CodeOf(err)
+	a.log(r, requestID(r), code, row{status: http.StatusBadRequest}, err)
+}
+
+func requestID(r *http.Request) string {
+	if e := telemetry.Of(r); e != nil {
+		return e.ID
+	}
+	return ""
+}
+
+// Fail answers a request that ended in err. The error itself goes to the log and never into the response.
+func (a *Answers) Fail(w http.ResponseWriter, r *http.Request, err error) {
+	code := session.CodeOf(err)
+	row, ok := rows[code]
+	if !ok {
+		code, row = session.Internal, rows[session.Internal]
+	}
+	id := requestID(r)
+	a.log(r, id, code, row, err)
+	a.Metrics.Failed(string(code))
+
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	if row.status == http.StatusServiceUnavailable || row.status == http.StatusTooManyRequests {
+		h.Set("Retry-After", "5")
+	}
+	navigation := origin.IsNavigation(r)
+	switch {
+	case row.login && navigation:
+		if !a.Bounce(w, r) {
+			http.Redirect(w, r, a.LoginURL(returnPath(r)), redirectStatus(r))
+		}
+	case navigation && code == session.NotAllowed:
+		a.Pages.Forbidden(w, ui.ForbiddenPage{
+			RequestID: id, Home: "/",
+			SignIn: a.Prefix + "login?" + url.Values{"return_to": {returnPath(r)}, "prompt": {"select_account"}}.Encode(),
+		})
+	case navigation:
+		page := ui.ErrorPage{Title: row.title, Text: row.text, RequestID: id, Home: "/"}
+		if row.retry {
+			page.TryAgain, page.TryAgainText = a.retryURL(r), "Try again"
+		}
+		a.Pages.Error(w, row.status, page)
+	default:
+		a.problem(w, r, code, row, id)
+	}
+}
+
+// log writes an error where an operator looks: a fault as such, a refusal as a line for those who look closer.
+func (a *Answers) log(r *http.Request, id string, code session.Code, row row, err error) {
+	level := slog.LevelDebug
+	switch {
+	case row.status >= 500:
+		level = slog.LevelError
+	case !row.login && row.status != http.StatusNotFound && row.status != http.StatusMethodNotAllowed:
+		level = slog.LevelWarn
+	}
+	if !a.Log.Enabled(r.Context(), level) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String(telemetry.AttrRequestID, id), slog.String(telemetry.AttrCode, string(code)),
+		slog.String(telemetry.AttrMethod, r.Method), slog.String(telemetry.AttrPath, r.URL.Path),
+		slog.String(telemetry.AttrError, err.Error()),
+	}
+	if hint := session.HintOf(err); hint != "" {
+		attrs = append(attrs, slog.String(telemetry.AttrHint, hint))
+	}
+	a.Log.LogAttrs(r.Context(), level, "request failed", attrs...)
+}
+
+// problem answers script and machines (RFC 9457). Its type ends in the code, for programs to tell problems apart.
+func (a *Answers) problem(w http.ResponseWriter, r *http.Request, code session.Code, row row, id string) {
+	h := w.Header()
+	body := struct {
+		Type      string `json:"type"`
+		Title     string `json:"title"`
+		Status    int    `json:"status"`
+		Detail    string `json:"detail"`
+		LoginURL  string `json:"login_url,omitempty"`
+		RequestID string `json:"request_id,omitempty"`
+	}{Type: "urn:cloakroom:" + string(code), Title: row.title, Status: row.status, Detail: row.text, RequestID: id}
+	if row.login {
+		body.LoginURL = a.Prefix + "login"
+		h.Set("Cloakroom", LoginRequired)
+	}
+	text, err := json.Marshal(body)
+	if err != nil {
+		text = []byte(`{}`)
+	}
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(row.status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(text) // the client has gone if this fails
+	}
+}
+
+// Bounce sends a navigation that came from another site, without a session cookie, to the same address once more from within
+// our own origin: a SameSite=Strict cookie stays at home on the first one. It reports whether it has answered.
+func (a *Answers) Bounce(w http.ResponseWriter, r *http.Request) bool {
+	if !origin.CrossSiteNavigation(r) {
+		return false
+	}
+	if _, count := cookie.Get(r, a.Jar.Session()); count > 0 {
+		return false
+	}
+	a.Pages.Continue(w, returnPath(r))
+	return true
+}
+
+// LoginURL is where a person signs in and comes back to returnTo from.
+func (a *Answers) LoginURL(returnTo string) string {
+	return a.Prefix + "login?" + url.Values{"return_to": {returnTo}}.Encode()
+}
+
+// retryURL is where "try again" leads: to a new login for our own endpoints, to the same address for everything else.
+func (a *Answers) retryURL(r *http.Request) string {
+	if strings.HasPrefix(r.URL.Path, a.Prefix) {
+		return a.Prefix + "login"
+	}
+	return returnPath(r)
+}
+
+// returnPath is the address of r on our own origin, and the start page for one that cannot be repeated. Empty path elements
+// at its beginning would name another host.
+func returnPath(r *http.Request) string {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return "/"
+	}
+	return "/" + strings.TrimLeft(r.URL.RequestURI(), "/")
+}
+
+func redirectStatus(r *http.Request) int {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return http.StatusFound
+	}
+	return http.StatusSeeOther // never 307: a body must not travel on (RFC 9700 §4.12)
+}

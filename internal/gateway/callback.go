@@ -1,0 +1,164 @@
+package gateway
+
+import (
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/audit"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// callback finishes a login. The order is the security: a code is worth something, so nothing redeems it before everything that
+// could be wrong with the answer has been looked at (RFC 9700 §4.4, RFC 9207).
+func (g *Gateway) callback(w http.ResponseWriter, r *http.Request) error {
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	answer, err := readAnswer(r)
+	if err != nil {
+		return err
+	}
+	// The login cookie ties the answer to this browser.
+	pending, err := g.logins.Find(r, answer.Get("state"))
+	if err != nil {
+		return g.restart(w, r, answer.Get("state"), err)
+	}
+	provider, err := g.providerOf(pending.Provider)
+	if err != nil {
+		return err
+	}
+	if (r.Method == http.MethodPost) != formPost(provider) {
+		return session.Fail(session.BadMethod, "callback", "the answer of provider %q does not come by %s", pending.Provider, r.Method)
+	}
+	// From here on the login is spent, whatever happens next.
+	if err := g.logins.Spend(r.Context(), w, pending, formPost(provider)); err != nil {
+		if session.CodeOf(err) == session.LoginSpent {
+			return g.restart(w, r, answer.Get("state"), err)
+		}
+		return err
+	}
+	// Finish checks issuer, then error, then redeems, then verifies the ID token. Only it can make a Grant.
+	grant, err := provider.Finish(r.Context(), pending, answer)
+	if err != nil {
+		g.record(r, audit.Event{Action: audit.LoginFailed, Provider: pending.Provider, Issuer: pending.Issuer, Reason: string(session.CodeOf(err))})
+		return err
+	}
+	if !g.options.Allow.Permits(&grant) {
+		g.record(r, audit.Event{
+			Action: audit.LoginFailed, Provider: grant.Provider, Issuer: grant.Issuer, Subject: grant.Subject, Reason: string(session.NotAllowed),
+		})
+		return session.Fail(session.NotAllowed, "callback", "the rule allow does not let this person in")
+	}
+	return g.open(w, r, grant, pending)
+}
+
+// open begins a session: always a new one, under a new name (session fixation). The one that this login replaces ends here;
+// the callback itself cannot see its Strict cookie.
+func (g *Gateway) open(w http.ResponseWriter, r *http.Request, grant session.Grant, pending session.Pending) error {
+	ctx, now := r.Context(), time.Now().Round(0)
+	s, err := g.Storage.Update(ctx, &session.Session{Grant: grant}, func(s *session.Session) error {
+		s.Life = session.Life{Created: now, Seen: now, Renewed: now, Absolute: now.Add(g.Sessions.Absolute), Remember: pending.Remember}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := g.replace(r, pending.Replaces); err != nil {
+		return err
+	}
+	if old, err := g.Desk.Look(ctx, r); err == nil {
+		if err := g.replace(r, old.ID); err != nil {
+			return err
+		}
+	}
+	g.record(r, audit.Event{Action: audit.Login, Session: s.LogID, Provider: grant.Provider, Issuer: grant.Issuer, Subject: grant.Subject})
+	g.Desk.Write(w, r, s)
+	g.Answers.Pages.Continue(w, g.proceedURL(pending.ReturnTo, pending.Round, pending.Provider))
+	return nil
+}
+
+func (g *Gateway) replace(r *http.Request, id session.ID) error {
+	if id == (session.ID{}) {
+		return nil
+	}
+	if _, err := g.Storage.End(r.Context(), session.Selector{ID: id}); err != nil {
+		return err
+	}
+	g.record(r, audit.Event{Action: audit.Replaced, Reason: "a new login in the same browser"})
+	return nil
+}
+
+// restart takes up a login that cannot be matched: the second of two submits, the back button, a bookmark, a tab that slept
+// past its time. Most of these people are signed in, or want to be.
+func (g *Gateway) restart(w http.ResponseWriter, r *http.Request, state string, err error) error {
+	g.record(r, audit.Event{Action: audit.LoginFailed, Reason: string(session.CodeOf(err))})
+	if len(state) != 33 {
+		return err // not ours at all: no login starts because somebody made up a link
+	}
+	g.Answers.Pages.Continue(w, g.proceedURL("/", session.RoundOf(state), ""))
+	return nil
+}
+
+func (g *Gateway) proceedURL(to string, round int, provider string) string {
+	q := url.Values{"return_to": {to}}
+	if round > 0 {
+		q.Set("round", strconv.Itoa(round))
+	}
+	if provider != "" && len(g.Providers) > 1 {
+		q.Set("provider", provider)
+	}
+	return g.options.Prefix + "continue?" + q.Encode()
+}
+
+// proceed goes on behind a callback, within our own origin, where the Strict cookie comes along. A person without a session
+// starts over, up to MaxRounds times; the rounds are counted in URLs and states, since the commonest cause of a loop is a
+// browser without cookies.
+func (g *Gateway) proceed(w http.ResponseWriter, r *http.Request) error {
+	query, err := single(r.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	if g.Answers.Bounce(w, r) {
+		return nil
+	}
+	to := g.returnTo(query.Get("return_to"))
+	_, err = g.Desk.Look(r.Context(), r)
+	switch session.CodeOf(err) {
+	case "":
+		http.Redirect(w, r, to, http.StatusSeeOther)
+		return nil
+	case session.Unavailable, session.BadRequest:
+		return err
+	}
+	round := roundOf(query) + 1
+	if round >= session.MaxRounds {
+		return session.Fail(session.LoginLoop, "continue after login", "no session cookie after %d logins", round)
+	}
+	again := url.Values{"return_to": {to}, "round": {strconv.Itoa(round)}}
+	if query.Has("provider") {
+		again.Set("provider", query.Get("provider"))
+	}
+	http.Redirect(w, r, g.options.Prefix+"login?"+again.Encode(), http.StatusSeeOther)
+	return nil
+}
+
+// readAnswer reads an authorization response: a query, or a form of at most 64 KiB.
+func readAnswer(r *http.Request) (url.Values, error) {
+	if r.Method == http.MethodGet {
+		return single(r.URL.RawQuery)
+	}
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "application/x-www-form-urlencoded" {
+		return nil, session.Fail(session.BadRequest, "callback", "a form_post answer is application/x-www-form-urlencoded")
+	}
+	if r.URL.RawQuery != "" {
+		return nil, session.Fail(session.BadRequest, "callback", "a form_post answer has no query")
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, 64<<10+1))
+	if err != nil {
+		return nil, session.Fail(session.BadRequest, "callback", "read the form: %w", err)
+	}
+	return single(string(body))
+}

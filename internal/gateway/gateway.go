@@ -1,0 +1,207 @@
+// Package gateway has our own endpoints: signing in and out, the session as the page sees it, and the client's script.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/audit"
+	"github.com/cloakroom-go/cloakroom/internal/answer"
+	"github.com/cloakroom-go/cloakroom/internal/guard"
+	"github.com/cloakroom-go/cloakroom/internal/origin"
+	"github.com/cloakroom-go/cloakroom/internal/seal"
+	"github.com/cloakroom-go/cloakroom/internal/storage"
+	"github.com/cloakroom-go/cloakroom/internal/telemetry"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// Parts are what the endpoints work with.
+type Parts struct {
+	Own       origin.Origin
+	Ring      *seal.Keyring
+	Guard     *guard.Guard
+	Desk      *session.Desk
+	Storage   session.Storage
+	Notes     *storage.Notes
+	Providers map[string]session.Provider
+	Answers   *answer.Answers
+	Audit     audit.Sink
+	Client    Script
+	Sessions  session.Options
+}
+
+// Script is the client's script, and its ETag.
+type Script struct {
+	Text []byte
+	ETag string
+}
+
+// Gateway serves the endpoints. It is an http.Handler for everything under its prefix.
+type Gateway struct {
+	Parts
+	options Options
+	mux     *http.ServeMux
+	logins  logins
+	limit   *limiter
+	states  *seal.Box // what a logout's state says
+	ending  ending
+}
+
+// New returns the endpoints.
+func New(p Parts, o Options, metrics *telemetry.Metrics) (*Gateway, error) {
+	if len(p.Providers) == 0 {
+		return nil, errors.New("at least one provider is needed")
+	}
+	if o.Claims == nil {
+		o.Claims = []string{"sub", "name", "email", "picture", "preferred_username"}
+	}
+	if o.ClearSite == nil {
+		o.ClearSite = []string{"cache"}
+	}
+	if o.LoginsPer == 0 {
+		o.LoginsPer = 60
+	}
+	if o.LoginsInAll == 0 {
+		o.LoginsInAll = 6000
+	}
+	g := &Gateway{
+		Parts: p, options: o, mux: http.NewServeMux(),
+		logins: logins{jar: p.Answers.Jar, box: p.Ring.Box("login"), notes: p.Notes},
+		limit:  newLimiter(o.LoginsPer, o.LoginsInAll),
+		states: p.Ring.Box("logout state"),
+	}
+	g.mount(metrics)
+	return g, nil
+}
+
+// endpoint is one row of the route table. What every endpoint needs is put on by mount, so that nobody can forget it.
+type endpoint struct {
+	method string
+	path   string // behind the prefix
+	access access
+	serve  func(http.ResponseWriter, *http.Request) error
+	doc    string
+}
+
+// access says how an endpoint is guarded.
+type access uint8
+
+const (
+	public   access = iota // no cookie is used: scripts, styles, the signed-out page
+	guarded                // the session cookie is used: the guard looks first
+	document               // a person's navigation, nothing else: from wherever it comes
+	answers                // a provider's answer: it comes from another site by its nature, and brings its own proof
+)
+
+// endpoints is the route table. The endpoint page of the docs is written from it.
+func (g *Gateway) endpoints() []endpoint {
+	return []endpoint{
+		{"GET", "login", document, g.login, "Starts a login: `?return_to=&provider=&prompt=&login_hint=&remember=`. Redirects to the provider; with several of them, shows a page to choose."},
+		{"GET", "register", document, g.register, "The same, asking the provider for its sign-up page."},
+		{"GET", "callback", answers, g.callback, "The provider's answer, as a query."},
+		{"POST", "callback", answers, g.callback, "The provider's answer, as a form (`form_post`)."},
+		{"GET", "continue", document, g.proceed, "Where a finished login goes on within our own origin, so that the Strict cookie comes along."},
+		{"GET", "session", guarded, g.session, "What the page may know of its session. Never a token, and never an activity."},
+		{"POST", "refresh", guarded, g.refresh, "Renews the access token, unless it is younger than 10 s: 204, or 401 when the session is over."},
+		{"POST", "logout", guarded, g.logout, "Ends the session, `?everywhere=1` all of the person's; `?return_to=` is where the person goes afterwards. Answers a `fetch` with `{\"logout_url\"}`, a form with a redirect."},
+		{"GET", "logout/next", document, g.logoutNext, "Goes on to the provider, once: the `logout_url` of a logout by `fetch`."},
+		{"GET", "signed-out", public, g.signedOut, "Where the provider sends the person back to after a logout."},
+		{"GET", "client.js", public, g.client, "The TypeScript client, compiled."},
+	}
+}
+
+// Documentation is the table of endpoints in Markdown.
+func Documentation() string {
+	var b strings.Builder
+	b.WriteString("| request | does |\n| --- | --- |\n")
+	for _, e := range (&Gateway{}).endpoints() {
+		b.WriteString("| `" + e.method + " " + e.path + "` | " + e.doc + " |\n")
+	}
+	return b.String()
+}
+
+func (g *Gateway) mount(metrics *telemetry.Metrics) {
+	methods := map[string][]string{}
+	for _, e := range g.endpoints() {
+		meter := metrics.Route(g.options.Prefix + e.path)
+		methods[e.path] = append(methods[e.path], e.method)
+		g.mux.HandleFunc(e.method+" "+g.options.Prefix+e.path, func(w http.ResponseWriter, r *http.Request) {
+			g.serve(w, r, e, meter)
+		})
+	}
+	for path, allowed := range methods {
+		g.mux.HandleFunc(g.options.Prefix+path, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Allow", strings.Join(allowed, ", "))
+			g.Answers.Fail(w, r, session.Fail(session.BadMethod, "route", "%s %s", r.Method, path))
+		})
+	}
+	g.mux.Handle("GET "+g.options.Prefix+"assets/", g.Answers.Pages.Assets())
+	g.mux.HandleFunc(g.options.Prefix, func(w http.ResponseWriter, r *http.Request) {
+		g.Answers.Fail(w, r, session.Fail(session.NotFound, "route", "no such endpoint"))
+	})
+}
+
+// serve puts on an endpoint what all of its kind need.
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, e endpoint, meter *telemetry.RouteMeter) {
+	if x := telemetry.Of(r); x != nil {
+		x.Route = meter
+	}
+	if e.access != public {
+		guard.APIHeaders(w.Header()) // a page sets its own over them
+	}
+	if err := g.admit(r, e.access); err != nil {
+		g.Answers.Fail(w, r, err)
+		return
+	}
+	if err := e.serve(w, r); err != nil {
+		g.Answers.Fail(w, r, err)
+	}
+}
+
+// admit decides whether a request may reach an endpoint at all.
+func (g *Gateway) admit(r *http.Request, a access) error {
+	switch a {
+	case guarded:
+		if err := g.Guard.Check(r); err != nil {
+			g.record(r, audit.Event{Action: audit.Refused, Reason: string(session.CodeOf(err))})
+			return err
+		}
+	case document:
+		// An image, a frame or a fetch of another site must not begin anything (L11). Browsers without Fetch Metadata and
+		// command-line tools send none of these headers.
+		dest := r.Header.Get("Sec-Fetch-Dest")
+		if origin.IsPrefetch(r) || dest != "" && dest != "document" || dest == "document" && !origin.IsNavigation(r) {
+			return session.Fail(session.CrossSite, "admit", "not a navigation of a person: Sec-Fetch-Dest %q", dest)
+		}
+	}
+	return nil
+}
+
+// ServeHTTP serves what lies under the prefix.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.mux.ServeHTTP(w, r) }
+
+// record completes an audit event with what the request tells.
+func (g *Gateway) record(r *http.Request, e audit.Event) {
+	e.Time = time.Now()
+	if x := telemetry.Of(r); x != nil {
+		e.RequestID = x.ID
+	}
+	e.Address = g.Answers.Address(r)
+	g.Audit.Record(r.Context(), e)
+}
+
+// own makes an absolute URL of an endpoint.
+func (g *Gateway) own(path string) *url.URL {
+	u, err := url.Parse(g.Own.String() + g.options.Prefix + path)
+	if err != nil {
+		panic("gateway: " + err.Error()) // origin and prefix were checked at start
+	}
+	return u
+}
+
+// Close waits for what goes on after an answer, or until ctx ends.
+func (g *Gateway) Close(ctx context.Context) error { return g.ending.wait(ctx) }

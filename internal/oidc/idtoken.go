@@ -1,0 +1,236 @@
+package oidc
+
+import (
+	"context"
+	"crypto"
+	_ "crypto/sha256" // for at_hash
+	_ "crypto/sha512"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	goidc "github.com/coreos/go-oidc/v3/oidc"
+
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// leeway is how far the provider's clock may be off.
+const leeway = 60 * time.Second
+
+// claims are what a token or the userinfo endpoint says. Names are case-sensitive.
+type claims map[string]any
+
+// verify returns the claims of an ID token that the provider signed for us and that is valid now (OpenID Connect Core
+// §3.1.3.7). What it must say about one login or refresh is its caller's to check.
+//
+// go-oidc verifies signature, algorithm, issuer, audience and expiry. check does the claims again, exactly: go-oidc matches
+// their names in any case, takes numbers in quotes, any further audience, and lets Google spell its issuer in two ways.
+func (p *Provider) verify(ctx context.Context, token string) (claims, error) {
+	const op = "verify ID token"
+	if token == "" {
+		return nil, session.Fail(session.ProviderLied, op, "the answer has no id_token")
+	}
+	if _, ok := part(token, 1); !ok {
+		return nil, session.Fail(session.ProviderLied, op, "not a signed JWT")
+	}
+	keys := &rememberingKeys{keys: p.keys}
+	verified, err := goidc.NewVerifier(p.o.Issuer, keys, &goidc.Config{
+		ClientID:             p.o.ClientID,
+		SupportedSigningAlgs: p.o.Algorithms,
+		Now:                  func() time.Time { return p.now().Add(-leeway) },
+	}).Verify(ctx, token)
+	switch {
+	case keys.err != nil:
+		return nil, keys.err
+	case err != nil:
+		return nil, &session.Error{Code: session.ProviderLied, Op: op, Err: err, Hint: p.algorithmHint(token)}
+	}
+	var c claims
+	if err := verified.Claims(&c); err != nil {
+		return nil, session.Fail(session.ProviderLied, op, "%w", err)
+	}
+	if err := p.check(c); err != nil {
+		return nil, session.Fail(session.ProviderLied, op, "%w", err)
+	}
+	return c, nil
+}
+
+// rememberingKeys keeps the error that go-oidc would turn into text: keys that cannot be fetched are not a bad signature.
+type rememberingKeys struct {
+	keys *keySet
+	err  error
+}
+
+func (r *rememberingKeys) VerifySignature(ctx context.Context, token string) (payload []byte, err error) {
+	payload, r.err = r.keys.VerifySignature(ctx, token)
+	return payload, r.err
+}
+
+// check holds of every ID token, at login and at refresh.
+func (p *Provider) check(c claims) error {
+	now := p.now()
+	if iss, _ := c["iss"].(string); iss != p.o.Issuer {
+		return fmt.Errorf("iss is %q, not %q", printable(iss, 200), p.o.Issuer)
+	}
+	if sub, _ := c["sub"].(string); sub == "" || len(sub) > 255 {
+		return errors.New("sub is not text of 1 to 255 bytes")
+	}
+	if err := p.checkAudience(c); err != nil {
+		return err
+	}
+	exp, err := c.time("exp")
+	if err != nil {
+		return err
+	}
+	if !now.Before(exp.Add(leeway)) {
+		return fmt.Errorf("expired at %s", exp.UTC().Format(time.RFC3339))
+	}
+	iat, err := c.time("iat")
+	if err != nil {
+		return err
+	}
+	if iat.After(now.Add(leeway)) {
+		return fmt.Errorf("issued in the future, at %s: is a clock wrong?", iat.UTC().Format(time.RFC3339))
+	}
+	if _, ok := c["nbf"]; ok {
+		if nbf, err := c.time("nbf"); err != nil || nbf.After(now.Add(leeway)) {
+			return errors.New("nbf is in the future or no time")
+		}
+	}
+	if sid, ok := c["sid"]; ok {
+		if text, isText := sid.(string); !isText || len(text) > 255 {
+			return errors.New("sid is not text of at most 255 bytes")
+		}
+	}
+	return nil
+}
+
+// checkAudience wants the token made for us and for nobody else but the APIs we ask tokens for. A token for several must
+// say that it was us who asked.
+func (p *Provider) checkAudience(c claims) error {
+	audience, err := c.audience()
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(audience, p.o.ClientID) {
+		return fmt.Errorf("aud is %q, without client_id %q", printable(strings.Join(audience, " "), 200), p.o.ClientID)
+	}
+	trusted := append([]string{p.o.ClientID, p.o.Audience}, p.o.Resource...)
+	for _, a := range audience {
+		if a == "" || !slices.Contains(trusted, a) {
+			return fmt.Errorf("aud also names %q, which is neither client_id nor audience nor resource", printable(a, 200))
+		}
+	}
+	azp, present := c["azp"]
+	if (present || len(audience) > 1) && azp != p.o.ClientID {
+		return errors.New("azp is not our client_id")
+	}
+	return nil
+}
+
+func (c claims) audience() ([]string, error) {
+	switch aud := c["aud"].(type) {
+	case string:
+		return []string{aud}, nil
+	case []any:
+		var all []string
+		for _, one := range aud {
+			text, ok := one.(string)
+			if !ok {
+				return nil, errors.New("aud is not a list of texts")
+			}
+			all = append(all, text)
+		}
+		return all, nil
+	}
+	return nil, errors.New("aud is missing or malformed")
+}
+
+// time reads a claim in seconds since 1970. Milliseconds, text and numbers out of all reason are no times.
+func (c claims) time(name string) (time.Time, error) {
+	seconds, ok := c[name].(float64)
+	if !ok || !(seconds > 0 && seconds < 1e11) {
+		return time.Time{}, fmt.Errorf("%s is missing or no time in seconds", name)
+	}
+	return time.Unix(int64(seconds), 0), nil
+}
+
+// checkLogin is what an ID token must say about one login.
+func (p *Provider) checkLogin(c claims, pending session.Pending, token, access string) error {
+	nonce, _ := c["nonce"].(string)
+	if subtle.ConstantTimeCompare([]byte(nonce), []byte(pending.Nonce())) != 1 {
+		return errors.New("nonce is missing or of another login")
+	}
+	if err := checkAccessHash(c, token, access); err != nil {
+		return err
+	}
+	limit, err := strconv.Atoi(p.o.Params["max_age"])
+	if err != nil { // not asked for
+		return nil
+	}
+	at, err := c.time("auth_time")
+	if err != nil {
+		return err
+	}
+	if p.now().After(at.Add(time.Duration(limit)*time.Second + leeway)) {
+		return errors.New("auth_time is longer ago than max_age allows")
+	}
+	return nil
+}
+
+// checkAccessHash ties the access token to the ID token, if the provider did so (OpenID Connect Core §3.1.3.6).
+func checkAccessHash(c claims, token, access string) error {
+	claim, present := c["at_hash"]
+	if !present {
+		return nil
+	}
+	hash := map[string]crypto.Hash{"256": crypto.SHA256, "384": crypto.SHA384, "512": crypto.SHA512, "DSA": crypto.SHA512}
+	alg := algorithm(token)
+	kind, ok := hash[alg[max(0, len(alg)-3):]]
+	if !ok {
+		return errors.New("no hash belongs to the algorithm of the ID token")
+	}
+	h := kind.New()
+	h.Write([]byte(access))
+	want := base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:kind.Size()/2])
+	if got, _ := claim.(string); subtle.ConstantTimeCompare([]byte(got), []byte(want)) != 1 {
+		return errors.New("at_hash is not of the access token that came with it")
+	}
+	return nil
+}
+
+// part decodes the nth of the three parts of a compact JWS.
+func part(token string, n int) ([]byte, bool) {
+	parts := strings.Split(token, ".")
+	if len(token) > tokenLimit || len(parts) != 3 || parts[0] == "" || parts[1] == "" {
+		return nil, false
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(parts[n])
+	return raw, err == nil
+}
+
+// algorithm is what the header of a JWS says.
+func algorithm(token string) string {
+	var h struct {
+		Alg string `json:"alg"`
+	}
+	if header, ok := part(token, 0); ok {
+		_ = json.Unmarshal(header, &h) // no JSON: no algorithm
+	}
+	return h.Alg
+}
+
+func (p *Provider) algorithmHint(token string) string {
+	alg := algorithm(token)
+	if slices.Contains(p.o.Algorithms, alg) || !slices.Contains(asymmetric, alg) {
+		return ""
+	}
+	return fmt.Sprintf("the provider signs with %s: register %s for this client there, or set algorithms: [%s]",
+		alg, p.o.Algorithms[0], alg)
+}

@@ -1,0 +1,170 @@
+// Package oidc is an OpenID Connect relying party: authorization code with PKCE, nothing else (RFC 9700, OpenID Connect
+// Core 1.0). It trusts what the provider says only after checking it, and tells a provider that is down from one that refuses
+// and from one that lies.
+package oidc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// Options describe one provider. Issuer, ClientID and ClientSecret are needed.
+type Options struct {
+	Issuer       string            // byte for byte as in the provider's metadata; https, or http on this machine
+	ClientID     string            // as registered at the provider
+	ClientSecret string            // never printed
+	Scopes       []string          // default: openid profile email offline_access; openid is always asked for
+	Audience     string            // what makes some providers issue a JWT for an API; sent to authorize and refresh
+	Resource     []string          // the same by RFC 8707: absolute URIs
+	Params       map[string]string // more parameters for authorize and refresh; none of the protocol's own
+	AuthMethod   string            // client_secret_basic or client_secret_post; default: the first that the provider lists
+	ResponseMode string            // query (default) or form_post
+	UserinfoOff  bool              // take claims from the ID token only
+	RegisterHint string            // how to ask for the sign-up page: prompt (default, prompt=create) or screen_hint
+	Algorithms   []string          // accepted signatures of ID tokens; default: RS256
+}
+
+// String leaves the secret out.
+func (o Options) String() string { return fmt.Sprintf("%s as %s", o.Issuer, o.ClientID) }
+
+// GoString leaves the secret out.
+func (o Options) GoString() string { return o.String() }
+
+// Provider is a session.Provider, session.Revoker and session.Prober over OpenID Connect. It is safe for concurrent use.
+type Provider struct {
+	name     string
+	redirect string
+	o        Options
+	calls    caller
+	meta     *document[*metadata]
+	keys     *keySet
+	log      *slog.Logger
+	now      func() time.Time
+}
+
+var (
+	_ session.Provider = (*Provider)(nil)
+	_ session.Revoker  = (*Provider)(nil)
+	_ session.Prober   = (*Provider)(nil)
+)
+
+// New returns the provider of that name in the configuration. redirectURI is where it sends people back to, exactly as it is
+// registered there. client gives transport and a shorter timeout; nil is the default. New contacts nobody: a provider that
+// is down now may be up when the first person signs in. It reports all that is wrong with o at once.
+func New(name string, redirectURI *url.URL, o Options, client *http.Client, log *slog.Logger) (*Provider, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	o = o.withDefaults()
+	if err := errors.Join(o.check(), checkRedirect(redirectURI)); err != nil {
+		return nil, fmt.Errorf("provider %q: %w", name, err)
+	}
+	p := &Provider{name: name, redirect: redirectURI.String(), o: o, calls: newCaller(client), log: log, now: time.Now}
+	clock := func() time.Time { return p.now() }
+	p.meta = newMetadata(p.calls, o.Issuer, clock)
+	p.keys = newKeySet(p.calls, p.meta, clock, o.Algorithms)
+	return p, nil
+}
+
+// FormPost reports whether the provider answers with a cross-site POST, which needs a login cookie with SameSite=None.
+func (p *Provider) FormPost() bool { return p.o.ResponseMode == "form_post" }
+
+// Issuer is the configured issuer.
+func (p *Provider) Issuer() string { return p.o.Issuer }
+
+func (o Options) withDefaults() Options {
+	if len(o.Scopes) == 0 {
+		o.Scopes = []string{"openid", "profile", "email", "offline_access"}
+	}
+	if !slices.Contains(o.Scopes, "openid") {
+		o.Scopes = append([]string{"openid"}, o.Scopes...)
+	}
+	if o.ResponseMode == "" {
+		o.ResponseMode = "query"
+	}
+	if len(o.Algorithms) == 0 {
+		o.Algorithms = []string{"RS256"}
+	}
+	return o
+}
+
+// asymmetric are the algorithms that may be accepted. HMAC is not among them: a public key must never verify as a secret.
+var asymmetric = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+
+// reserved are the parameters that are ours to set.
+var reserved = []string{
+	"client_id", "client_secret", "client_assertion", "client_assertion_type", "redirect_uri", "response_type", "response_mode",
+	"scope", "state", "nonce", "code", "code_challenge", "code_challenge_method", "code_verifier", "grant_type",
+	"refresh_token", "request", "request_uri", "audience", "resource", "token", "id_token_hint",
+}
+
+func (o Options) check() error {
+	var wrong []error
+	say := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
+	if u, err := secure(o.Issuer); err != nil {
+		say("issuer: %w", err)
+	} else if u.RawQuery != "" || u.ForceQuery {
+		say("issuer: must have no query")
+	}
+	if o.ClientID == "" {
+		say("client_id: missing")
+	}
+	if o.ClientSecret == "" {
+		say("client_secret: missing; a gateway is a confidential client (RFC 9700 §2.1.2)")
+	}
+	for _, s := range o.Scopes {
+		if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
+			say("scopes: %q is no scope", s)
+		}
+	}
+	for _, r := range o.Resource {
+		if u, err := url.Parse(r); err != nil || !u.IsAbs() || strings.Contains(r, "#") {
+			say("resource: %q is no absolute URI without fragment (RFC 8707 §2)", r)
+		}
+	}
+	for name := range o.Params {
+		if slices.Contains(reserved, strings.ToLower(name)) {
+			say("params: %q is set by the gateway itself", name)
+		}
+	}
+	oneOf := func(key, value string, allowed ...string) {
+		if !slices.Contains(allowed, value) {
+			say("%s: %q is none of %s", key, value, strings.TrimSpace(strings.Join(allowed, " ")))
+		}
+	}
+	oneOf("auth_method", o.AuthMethod, "", "client_secret_basic", "client_secret_post")
+	oneOf("response_mode", o.ResponseMode, "query", "form_post")
+	oneOf("register_hint", o.RegisterHint, "", "prompt", "screen_hint")
+	for _, a := range o.Algorithms {
+		oneOf("algorithms", a, asymmetric...)
+	}
+	return errors.Join(wrong...)
+}
+
+func checkRedirect(u *url.URL) error {
+	if u == nil || !u.IsAbs() || u.Host == "" || u.Fragment != "" || u.User != nil {
+		return errors.New("the callback URL must be absolute, without user or fragment")
+	}
+	return nil
+}
+
+// ready returns the provider's metadata.
+func (p *Provider) ready(ctx context.Context) (*metadata, error) {
+	e, err := p.meta.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if p.now().After(e.until) {
+		p.log.WarnContext(ctx, "the provider cannot be reached; its metadata of earlier are used", "provider", p.name, "fetched", e.at)
+	}
+	return e.value, nil
+}

@@ -1,0 +1,137 @@
+package oidc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/url"
+	"slices"
+
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// Refresh asks for new tokens, with the scopes granted at login (RFC 6749 §6). An answer whose ID token is not of the same
+// login is ProviderLied and to be thrown away as a whole.
+func (p *Provider) Refresh(ctx context.Context, g session.Grant) (session.Tokens, error) {
+	const op = "refresh tokens"
+	if g.Issuer != p.o.Issuer || g.Provider != p.name { // no provider gets to see the tokens of another
+		return session.Tokens{}, session.Fail(session.GrantOver, op, "the grant is of another provider")
+	}
+	if g.Tokens.Refresh == "" {
+		return session.Tokens{}, session.Fail(session.GrantOver, op, "there is no refresh token")
+	}
+	m, err := p.ready(ctx)
+	if err != nil {
+		return session.Tokens{}, err
+	}
+	form := url.Values{}
+	p.extend(form)
+	form.Set("grant_type", "refresh_token")
+	form.Set("refresh_token", g.Tokens.Refresh)
+	fresh, err := p.redeem(ctx, op, m, form)
+	if refusal := refusalOf(err); refusal != nil && refusal.Code == "invalid_grant" {
+		return session.Tokens{}, &session.Error{Code: session.GrantOver, Op: op, Err: refusal}
+	}
+	if err != nil {
+		return session.Tokens{}, err
+	}
+	if fresh.ID != "" {
+		if fresh.ID, err = p.checkRefreshed(ctx, g, fresh); err != nil {
+			return session.Tokens{}, err
+		}
+	}
+	return inherit(fresh, g.Tokens), nil
+}
+
+// inherit fills what the answer to a refresh left out.
+func inherit(fresh, old session.Tokens) session.Tokens {
+	if fresh.Refresh == "" || fresh.Refresh == old.Refresh {
+		fresh.Refresh = old.Refresh
+		if fresh.RefreshExpires.IsZero() {
+			fresh.RefreshExpires = old.RefreshExpires
+		}
+	}
+	if fresh.ID == "" {
+		fresh.ID = old.ID
+	}
+	if fresh.Scope == "" {
+		fresh.Scope = old.Scope
+	}
+	return fresh
+}
+
+// checkRefreshed returns the new ID token if it is of the same login (OpenID Connect Core §12.2), "" if that cannot be fully
+// verified because the provider's keys are out of reach.
+//
+// In that case the new tokens are kept: the provider may have rotated the refresh token, and asking again with the old one
+// would look like theft and end the session. They came over TLS from the token endpoint, and the claims are still compared.
+func (p *Provider) checkRefreshed(ctx context.Context, g session.Grant, fresh session.Tokens) (string, error) {
+	const op = "verify refreshed ID token"
+	id := fresh.ID
+	now, err := p.verify(ctx, id)
+	switch session.CodeOf(err) {
+	case "":
+	case session.ProviderLied:
+		return "", err
+	default:
+		p.log.WarnContext(ctx, "the refreshed ID token is not kept: its signature cannot be verified now", "provider", p.name, "error", err)
+		if now = unverified(id); p.check(now) != nil {
+			return "", session.Fail(session.ProviderLied, op, "%w", p.check(now))
+		}
+		id = ""
+	}
+	if err := sameLogin(g, unverified(g.Tokens.ID), now); err != nil {
+		return "", session.Fail(session.ProviderLied, op, "%w", err)
+	}
+	if err := checkAccessHash(now, fresh.ID, fresh.Access); err != nil {
+		return "", session.Fail(session.ProviderLied, op, "%w", err)
+	}
+	return id, nil
+}
+
+// sameLogin compares a refreshed ID token with the one of the login. The nonce is not kept, so it is not compared.
+func sameLogin(g session.Grant, before, now claims) error {
+	if now["sub"] != g.Subject {
+		return errors.New("sub is of another person")
+	}
+	if before == nil { // no ID token was kept: sub is all there is to compare
+		return nil
+	}
+	was, _ := before.audience()
+	is, err := now.audience()
+	if err != nil {
+		return err
+	}
+	slices.Sort(was)
+	slices.Sort(is)
+	if !slices.Equal(was, is) {
+		return errors.New("aud has changed")
+	}
+	then, err := before.time("iat")
+	if err != nil {
+		return err
+	}
+	if iat, err := now.time("iat"); err != nil || iat.Before(then) {
+		return errors.New("iat is older than at login")
+	}
+	old, had := before["auth_time"]
+	if fresh, has := now["auth_time"]; had && has && fresh != old {
+		return errors.New("auth_time has changed")
+	}
+	if azp, has := before["azp"]; has && now["azp"] != nil && now["azp"] != azp {
+		return errors.New("azp has changed")
+	}
+	return nil
+}
+
+// unverified reads the claims of an ID token without its signature: of one that was verified before it was kept, or of one
+// that came straight from the token endpoint over TLS.
+func unverified(token string) claims {
+	payload, ok := part(token, 1)
+	if !ok {
+		return nil
+	}
+	var c claims
+	_ = json.Unmarshal(payload, &c) // no JSON: no claims
+	return c
+}

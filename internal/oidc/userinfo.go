@@ -1,0 +1,98 @@
+package oidc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// userinfo asks the provider for the claims of the person sub (OpenID Connect Core §5.3).
+func (p *Provider) userinfo(ctx context.Context, m *metadata, access, sub string) (claims, error) {
+	const op = "userinfo"
+	r, err := http.NewRequest(http.MethodGet, m.Userinfo, nil)
+	if err != nil {
+		return nil, session.Fail(session.Internal, op, "make request: %w", err)
+	}
+	r.Header.Set("Authorization", "Bearer "+access) // never in the query
+	r.Header.Set("Accept", "application/json, application/jwt")
+	res, err := p.calls.do(ctx, op, r)
+	if refusal := refusalOf(err); refusal != nil {
+		refusal.without(map[string][]string{"access_token": {access}})
+	}
+	var failed *session.Error
+	if errors.As(err, &failed) {
+		failed.Hint = "userinfo: false does without it"
+		return nil, failed
+	}
+	body := res.body
+	if res.mediaType == "application/jwt" {
+		if body, err = p.keys.VerifySignature(ctx, string(body)); err != nil {
+			return nil, err
+		}
+	}
+	if len(body) > tokenLimit {
+		return nil, session.Fail(session.TooLarge, op, "the answer is over 64 KiB")
+	}
+	var c claims
+	if err := json.Unmarshal(body, &c); err != nil {
+		return nil, session.Fail(session.ProviderLied, op, "the answer is not the JSON it should be: %w", err)
+	}
+	if res.mediaType == "application/jwt" {
+		if err := p.checkSignedUserinfo(c); err != nil {
+			return nil, session.Fail(session.ProviderLied, op, "%w", err)
+		}
+	}
+	if got, _ := c["sub"].(string); got != sub { // not the person who signed in: nothing of it may be used
+		return nil, session.Fail(session.ProviderLied, op, "sub is not that of the ID token")
+	}
+	return c, nil
+}
+
+// checkSignedUserinfo wants the issuer's signature to be on an answer to us, and not on another of its tokens.
+func (p *Provider) checkSignedUserinfo(c claims) error {
+	if iss, _ := c["iss"].(string); iss != p.o.Issuer {
+		return errors.New("iss is not the issuer")
+	}
+	audience, err := c.audience()
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(audience, p.o.ClientID) {
+		return errors.New("aud is without client_id")
+	}
+	if _, present := c["exp"]; present {
+		if exp, err := c.time("exp"); err != nil || !p.now().Before(exp.Add(leeway)) {
+			return errors.New("expired")
+		}
+	}
+	return nil
+}
+
+var (
+	// protocolClaims are about the token and not about the person. Sources of distributed claims may even hold tokens.
+	protocolClaims = []string{
+		"iss", "aud", "azp", "exp", "iat", "nbf", "jti", "nonce", "at_hash", "c_hash", "s_hash", "_claim_names", "_claim_sources",
+	}
+	// loginClaims are about the login. Only the ID token can tell them.
+	loginClaims = []string{"sub", "sid", "auth_time", "acr", "amr"}
+)
+
+// merge lays what userinfo says over what the ID token says.
+func merge(idToken, userinfo claims) map[string]any {
+	all := make(map[string]any, len(idToken)+len(userinfo))
+	for name, value := range idToken {
+		if !slices.Contains(protocolClaims, name) {
+			all[name] = value
+		}
+	}
+	for name, value := range userinfo {
+		if !slices.Contains(protocolClaims, name) && !slices.Contains(loginClaims, name) {
+			all[name] = value
+		}
+	}
+	return all
+}

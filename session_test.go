@@ -1,0 +1,258 @@
+package cloakroom_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom"
+	"github.com/cloakroom-go/cloakroom/audit"
+	"github.com/cloakroom-go/cloakroom/conformance/fakeop"
+)
+
+func TestAnswers_P11_WithoutASession(t *testing.T) {
+	r := newRig(t, nil)
+	b := r.browser()
+	p := b.fetch("GET", "/api/me")
+	v := p.json(t)
+	if p.Status != http.StatusUnauthorized || p.Header.Get("Cloakroom") != "login-required" ||
+		p.Header.Get("Content-Type") != "application/problem+json" || v["login_url"] != "/auth/login" || v["type"] != "urn:cloakroom:none" {
+		t.Errorf("fetch: %d %v %s", p.Status, p.Header, p.Body)
+	}
+	for _, name := range []string{"type", "title", "detail"} {
+		if v[name] == "" {
+			t.Errorf("the problem has no %s: %s", name, p.Body)
+		}
+	}
+	p = b.do(request{method: "GET", path: "/page/7?tab=2", site: "none", nav: true})
+	if p.Status != http.StatusFound || p.next(t) != "/auth/login?return_to=%2Fpage%2F7%3Ftab%3D2" {
+		t.Errorf("navigation: %d to %s", p.Status, p.next(t))
+	}
+	p = b.do(request{method: "POST", path: "/page/7", site: "same-origin", nav: true, body: "a=b"})
+	if p.Status != http.StatusSeeOther {
+		t.Errorf("L16: a form is sent to the login with %d, want 303", p.Status)
+	}
+	if r.hits() != 0 {
+		t.Error("the API was reached")
+	}
+}
+
+func TestSession_NeverATokenNeverCached(t *testing.T) {
+	r := newRig(t, nil)
+	b := r.browser().signIn()
+	bearer := strings.TrimPrefix(r.last().Header.Get("Authorization"), "Bearer ")
+	p := b.fetch("GET", "/auth/session")
+	if strings.Contains(p.Body, bearer) || strings.Contains(p.Body, "eyJ") {
+		t.Error("a token")
+	}
+	for name, want := range map[string]string{
+		"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin", "Content-Type": "application/json",
+	} {
+		if got := p.Header.Get(name); got != want {
+			t.Errorf("H1 H3 H8 K5: %s is %q, want %q", name, got, want)
+		}
+	}
+	if p := b.do(request{method: "GET", path: "/auth/session", site: "cross-site"}); p.Status != http.StatusForbidden {
+		t.Errorf("another site reads it: %d", p.Status)
+	}
+	v := p.json(t)
+	for _, name := range []string{"expires_at", "idle_expires_at", "access_expires_at"} {
+		if _, err := time.Parse(time.RFC3339, v[name].(string)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestSession_CookiesNobodyCanUse(t *testing.T) {
+	r := newRig(t, nil)
+	other := newRig(t, nil)
+	b := r.browser().signIn()
+	good := b.ticket()
+	for _, tt := range []struct {
+		name, cookie string
+		status       int
+	}{
+		{"truncated", sessionCookie + "=" + good[:40], http.StatusUnauthorized},
+		{"altered", sessionCookie + "=" + flip(good, 60), http.StatusUnauthorized},
+		{"empty", sessionCookie + "=", http.StatusUnauthorized},
+		{"another installation's", sessionCookie + "=" + other.browser().signIn().ticket(), http.StatusUnauthorized},
+		{"a login cookie in its place", sessionCookie + "=" + strings.Repeat("A", 76), http.StatusUnauthorized},
+		{"C8: twice", sessionCookie + "=" + good + "; " + sessionCookie + "=" + good, http.StatusBadRequest},
+		{"C9: another case", strings.ToLower(sessionCookie) + "=" + good, http.StatusUnauthorized},
+		{"C9: nameless", "=" + sessionCookie + "=" + good, http.StatusUnauthorized},
+		{"as it was", sessionCookie + "=" + good, http.StatusOK},
+	} {
+		p := r.browser().do(request{method: "GET", path: "/api/me", site: "same-origin", header: http.Header{"Cookie": {tt.cookie}}})
+		if p.Status != tt.status {
+			t.Errorf("%s: %d, want %d", tt.name, p.Status, tt.status)
+		}
+	}
+}
+
+func TestRenewal_R1_OneForAll(t *testing.T) {
+	r := newRig(t, nil, fakeop.AccessLifetime(time.Second))
+	b := r.browser().signIn()
+	time.Sleep(1200 * time.Millisecond) // real sockets: the access token expires in real time
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			if p := b.fetch("GET", "/api/me"); p.Status != http.StatusOK {
+				t.Errorf("a query failed: %d %.200s", p.Status, p.Body)
+			}
+		})
+	}
+	all.Wait()
+	if n := r.op.Refreshes(); n != 1 {
+		t.Errorf("%d refreshes, want 1", n)
+	}
+}
+
+func TestRenewal_R4_GrantIsOver(t *testing.T) {
+	r := newRig(t, nil, fakeop.AccessLifetime(time.Second))
+	b := r.browser().signIn()
+	r.op.EndGrants()
+	time.Sleep(1200 * time.Millisecond) // as above
+	if p := b.fetch("GET", "/api/me"); p.Status != http.StatusUnauthorized || p.Header.Get("Cloakroom") != "login-required" {
+		t.Errorf("%d %s", p.Status, p.Body)
+	}
+	if r.count(audit.Ended) != 1 {
+		t.Errorf("audit: %v", r.actions())
+	}
+}
+
+func TestRefresh_YoungTokenStays(t *testing.T) {
+	r := newRig(t, nil)
+	b := r.browser().signIn()
+	if p := b.fetch("POST", "/auth/refresh"); p.Status != http.StatusNoContent || r.op.Refreshes() != 0 {
+		t.Errorf("%d after %d refreshes", p.Status, r.op.Refreshes())
+	}
+	if p := r.browser().fetch("POST", "/auth/refresh"); p.Status != http.StatusUnauthorized {
+		t.Errorf("without a session: %d", p.Status)
+	}
+	if p := b.do(request{method: "POST", path: "/auth/refresh", site: "same-site"}); p.Status != http.StatusForbidden {
+		t.Errorf("from a sibling: %d", p.Status)
+	}
+}
+
+func TestSession_T3_WithoutRefreshTokenItEndsWithTheAccessToken(t *testing.T) {
+	r := newRig(t, nil, fakeop.AccessLifetime(2*time.Second), fakeop.Tokens(fakeop.Drop("refresh_token")))
+	b := r.browser().signIn()
+	await(t, "the session ends", func() bool { return b.fetch("GET", "/api/me").Status == http.StatusUnauthorized })
+}
+
+func TestClientScript(t *testing.T) {
+	r := newRig(t, nil)
+	p := r.browser().fetch("GET", "/auth/client.js")
+	if p.Status != http.StatusOK || p.Header.Get("Content-Type") != "text/javascript; charset=utf-8" || p.Header.Get("ETag") == "" {
+		t.Errorf("%d %v", p.Status, p.Header)
+	}
+	again := r.browser().do(request{method: "GET", path: "/auth/client.js", header: http.Header{"If-None-Match": {p.Header.Get("ETag")}}})
+	if again.Status != http.StatusNotModified {
+		t.Errorf("a second time: %d", again.Status)
+	}
+}
+
+// One rule for every endpoint: what it is not made for is refused in words, and nothing is kept by a cache.
+func TestEndpoints_H_Headers(t *testing.T) {
+	r := newRig(t, nil)
+	b := r.browser().signIn()
+	for _, path := range []string{"login", "callback", "continue", "session", "refresh", "logout", "logout/next", "nowhere"} {
+		for _, method := range []string{"GET", "POST", "PUT", "DELETE", "HEAD"} {
+			p := b.do(request{method: method, path: "/auth/" + path, site: "same-origin"})
+			if p.Status >= 500 {
+				t.Errorf("%s %s: %d", method, path, p.Status)
+			}
+			if cache := p.Header.Get("Cache-Control"); cache != "no-store" {
+				t.Errorf("H1: %s %s: Cache-Control %q", method, path, cache)
+			}
+			if method != "HEAD" && p.Header.Get("X-Content-Type-Options") != "nosniff" && p.Body != "" {
+				t.Errorf("H3: %s %s has no nosniff", method, path)
+			}
+			for _, banner := range []string{"Server", "X-Powered-By"} {
+				if p.Header.Get(banner) != "" {
+					t.Errorf("H7: %s %s says %s", method, path, banner)
+				}
+			}
+		}
+	}
+}
+
+func TestProblem_H7_NothingInternal(t *testing.T) {
+	r := newRig(t, func(c *cloakroom.Config) { c.Routes[0].Upstream = "http://127.0.0.1:1" })
+	b := r.browser()
+	b.visit("/auth/login?return_to=/page/")
+	p := b.fetch("GET", "/api/me")
+	if p.Status != http.StatusBadGateway || strings.Contains(p.Body, "127.0.0.1") || strings.Contains(p.Body, "refused") {
+		t.Errorf("%d %s", p.Status, p.Body)
+	}
+	if !strings.Contains(r.logs.String(), "is the upstream of route /api/ running") {
+		t.Error("the log has no hint for the operator")
+	}
+}
+
+// Canaries: whatever is secret must not be in any log, at any level (G1), nor in a URL that a browser keeps (G5).
+func TestLogs_G1_NoSecrets(t *testing.T) {
+	r := newRig(t, nil, fakeop.AccessLifetime(time.Second))
+	b := r.browser()
+	answer := begun(t, r, b)
+	callback(b, answer)
+	b.fetch("GET", "/api/me")
+	secrets := []string{answer.Get("code"), answer.Get("state"), b.ticket(), fakeop.ClientSecret}
+	secrets = append(secrets, strings.TrimPrefix(r.last().Header.Get("Authorization"), "Bearer "))
+	callback(b, answer) // spent
+	time.Sleep(1100 * time.Millisecond)
+	b.fetch("GET", "/api/me")
+	secrets = append(secrets, strings.TrimPrefix(r.last().Header.Get("Authorization"), "Bearer "))
+	for _, req := range r.op.Requests() {
+		for _, name := range []string{"code_verifier", "refresh_token", "nonce", "token", "client_secret"} {
+			secrets = append(secrets, req.Form.Get(name), req.Query.Get(name))
+		}
+	}
+	logout(t, b, "")
+	logs := r.logs.String()
+	for _, secret := range secrets {
+		if secret != "" && strings.Contains(logs, secret) {
+			t.Errorf("the logs hold %.12s…", secret)
+		}
+	}
+	if !strings.Contains(logs, "path=/auth/callback") {
+		t.Error("the logs do not even hold the request: the test looks at the wrong place")
+	}
+}
+
+func TestRequire_Embedded(t *testing.T) {
+	r := newRig(t, nil)
+	mux := http.NewServeMux()
+	mux.Handle("/auth/", r.gateway)
+	mux.Handle("/page/", r.gateway.Require(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		s, ok := cloakroom.FromContext(req.Context())
+		if !ok {
+			t.Error("no session in the context")
+			return
+		}
+		_, _ = io.WriteString(w, s.Grant.Subject)
+	})))
+	r.server.Config.Handler = mux
+	b := r.browser()
+	if p := b.fetch("GET", "/page/"); p.Status != http.StatusUnauthorized {
+		t.Errorf("without a session: %d", p.Status)
+	}
+	p := b.visit("/page/")
+	if p.Body != fakeop.Subject || p.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("%q, Cache-Control %q", p.Body, p.Header.Get("Cache-Control"))
+	}
+	if p := b.do(request{method: "POST", path: "/page/", site: "cross-site", header: http.Header{"Cookie": {sessionCookie + "=" + b.ticket()}}}); p.Status != http.StatusForbidden {
+		t.Errorf("a cross-site POST: %d", p.Status)
+	}
+}
+
+func TestC13_PlainHTTPGetsNoCookie(t *testing.T) {
+	r := newRig(t, nil)
+	p := r.browser().do(request{method: "GET", path: "/auth/login", header: http.Header{"X-Forwarded-Proto": {"http"}}})
+	if p.Status != http.StatusMovedPermanently || p.next(t) != appURL+"/auth/login" || p.Header.Get("Set-Cookie") != "" {
+		t.Errorf("%d to %s, Set-Cookie %q", p.Status, p.next(t), p.Header.Get("Set-Cookie"))
+	}
+}

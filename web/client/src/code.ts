@@ -1,0 +1,32 @@
+// Made from session/errors.go by `go test ./web -update`.
+
+/** Every word by which the gateway says why it refused or failed. */
+export const codes = [
+  "none", // there is no session: nobody signed in, or a cookie that cannot be opened
+  "expired", // there was a session; its time is over
+  "ended", // there was a session; it was ended while the request was under way
+  "stolen", // a superseded ticket came back after its grace: two holders
+  "bad_request", // malformed beyond doubt
+  "not_found", // no such route or endpoint
+  "bad_method", // the route exists, but not for this method
+  "cross_site", // the guard refused where the request came from
+  "not_allowed", // signed in, but not among those who may enter
+  "too_large", // a header, body or token over its limit
+  "too_many", // an anonymous limit was reached
+  "login_lost", // an answer that matches no login in flight in this browser
+  "login_spent", // an answer to a login that was answered before
+  "login_loop", // signing in starts over again and again: mostly a browser that refuses cookies
+  "login_denied", // the provider answered with an error parameter
+  "provider_down", // not reachable, too slow, or a 5xx
+  "provider_refused", // it refused our request: client credentials, redirect_uri, the code
+  "provider_lied", // its answer breaks the standard: wrong issuer, signature, nonce, sub …
+  "grant_over", // invalid_grant: the refresh token is dead, and the session with it
+  "conflict", // another writer was first: read again
+  "unavailable", // the store is away
+  "upstream_down", // the API behind the gateway cannot be reached or answered garbage
+  "upstream_slow", // the API behind the gateway took longer than its route allows
+  "internal", // a fault of ours
+] as const;
+
+/** Why the gateway refused or failed. The list is closed. */
+export type Code = (typeof codes)[number];
