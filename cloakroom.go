@@ -49,6 +49,7 @@ type Gateway struct {
 	proxy     *proxy.Proxy
 	metrics   *telemetry.Metrics
 	trusted   origin.Proxies
+	guard     *guard.Guard
 	stop      context.CancelFunc
 	closing   sync.Once
 }
@@ -72,6 +73,9 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	own, err := origin.Parse(cfg.URL)
 	if err != nil {
 		return nil, fmt.Errorf("cloakroom: url: %w", err)
+	}
+	if !own.Secure() && !own.Loopback() && !cfg.InsecureHTTP {
+		return nil, errors.New("cloakroom: url: over plain http everyone on the network can take sessions over; use https, or set InsecureHTTP")
 	}
 	ring, err := keyring(cfg.Keys)
 	if err != nil {
@@ -108,6 +112,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cloakroom: guard: %w", err)
 	}
+	g.guard = guarding
 	jar := cookie.New(own.Secure(), own.Port())
 	tickets, err := storage.NewTickets(ctx, cfg.Store, ring, jar, cfg.Session, cfg.Cookie)
 	if err != nil {
@@ -231,6 +236,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, h http.Handler) 
 	x, r, outermost := telemetry.Begin(w, r, requestID)
 	if outermost {
 		defer g.count(x, r)
+		g.guard.StrictTransport(x.Header())
 	}
 	h.ServeHTTP(x, r)
 }

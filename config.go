@@ -43,7 +43,7 @@ const (
 // Config is everything a gateway is made of. URL, Keys, Store and one provider are needed; the zero value of the rest is its
 // default.
 type Config struct {
-	URL       string              // what the browser types: scheme, host and port, nothing else
+	URL       string              // what the browser types: scheme, host and port, nothing else; https, but on this machine
 	Keys      []string            // secrets of the keyring; the first seals, all open. NewKey makes one
 	Store     session.Store       // where sessions rest; the caller closes it after the gateway
 	Providers map[string]Provider // by name
@@ -54,6 +54,10 @@ type Config struct {
 	Routes    []Route
 	Trusted   []netip.Prefix // proxies in front of us, whose X-Forwarded-For counts
 	Observe   Observe
+
+	// InsecureHTTP allows a URL of plain http on another host than this machine. Everyone on the network can then take
+	// sessions over.
+	InsecureHTTP bool
 }
 
 // Observe says where the gateway tells what it does.

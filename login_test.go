@@ -502,3 +502,44 @@ func TestBounce_LinkFromAnotherSite(t *testing.T) {
 		t.Error("the optional route was reached as anonymous")
 	}
 }
+
+// The page names the step that failed, so that a person can say more than "it does not work".
+func TestCallback_PageNamesTheStep(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		lie  fakeop.Lie
+		step string
+		want int
+	}{
+		{"userinfo answers 401", fakeop.Status("userinfo", http.StatusUnauthorized, "invalid_token"), "reading your profile (userinfo)", http.StatusBadGateway},
+		{"userinfo answers 500", fakeop.Status("userinfo", http.StatusInternalServerError, "x"), "reading your profile (userinfo)", http.StatusServiceUnavailable},
+		{"userinfo of someone else", fakeop.Userinfo(fakeop.Append("sub", "invalid")), "reading your profile (userinfo)", http.StatusBadGateway},
+		{"the token endpoint refuses", fakeop.Status("token", http.StatusBadRequest, "invalid_client"), "completing the sign-in", http.StatusBadGateway},
+		{"the ID token is someone else's", fakeop.IDToken(fakeop.Append("aud", "1")), "verifying who signed in", http.StatusBadGateway},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t, nil, tt.lie)
+			b := r.browser()
+			p := callback(b, begun(t, r, b))
+			if p.Status != tt.want || !strings.Contains(p.Body, tt.step) || !strings.Contains(p.Body, "Try again") || b.ticket() != "" {
+				t.Errorf("%d: %.600s", p.Status, p.Body)
+			}
+		})
+	}
+}
+
+func TestLogin_HeadBeginsNothing(t *testing.T) {
+	r := newRig(t, nil)
+	if p := r.browser().do(request{method: "HEAD", path: "/auth/login"}); p.Status != http.StatusMethodNotAllowed || p.Header.Get("Set-Cookie") != "" {
+		t.Errorf("%d, Set-Cookie %q", p.Status, p.Header.Get("Set-Cookie"))
+	}
+}
+
+func TestSignIn_L15_OpaqueTokenIsMentioned(t *testing.T) {
+	r := newRig(t, nil, fakeop.Opaque())
+	r.browser().signIn()
+	r.browser().signIn()
+	if n := strings.Count(r.logs.String(), "set the provider's audience or resource"); n != 1 {
+		t.Errorf("mentioned %d times, want once", n)
+	}
+}

@@ -1,16 +1,21 @@
 package cloakroom_test
 
 import (
+	"context"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom"
 	"github.com/cloakroom-go/cloakroom/audit"
 	"github.com/cloakroom-go/cloakroom/conformance/fakeop"
+	"github.com/cloakroom-go/cloakroom/session"
+	"github.com/cloakroom-go/cloakroom/store/memory"
 )
 
 func TestAnswers_P11_WithoutASession(t *testing.T) {
@@ -120,6 +125,9 @@ func TestRenewal_R4_GrantIsOver(t *testing.T) {
 	}
 	if r.count(audit.Ended) != 1 {
 		t.Errorf("audit: %v", r.actions())
+	}
+	if b.ticket() != "" {
+		t.Error("the cookie is still there")
 	}
 }
 
@@ -254,5 +262,50 @@ func TestC13_PlainHTTPGetsNoCookie(t *testing.T) {
 	p := r.browser().do(request{method: "GET", path: "/auth/login", header: http.Header{"X-Forwarded-Proto": {"http"}}})
 	if p.Status != http.StatusMovedPermanently || p.next(t) != appURL+"/auth/login" || p.Header.Get("Set-Cookie") != "" {
 		t.Errorf("%d to %s, Set-Cookie %q", p.Status, p.next(t), p.Header.Get("Set-Cookie"))
+	}
+}
+
+func TestHeaders_H4_StrictTransportEverywhere(t *testing.T) {
+	r := newRig(t, nil)
+	b := r.browser()
+	for _, path := range []string{"/auth/login", "/auth/session", "/auth/client.js", "/auth/nowhere", "/api/me", "/open/x", "/nowhere"} {
+		if got := b.fetch("GET", path).Header.Get("Strict-Transport-Security"); got != "max-age=31536000; includeSubDomains" {
+			t.Errorf("%s: %q", path, got)
+		}
+	}
+	b.signIn()
+	if got := b.fetch("GET", "/api/me").Header.Get("Strict-Transport-Security"); got == "" {
+		t.Error("not on an answer of the API")
+	}
+}
+
+// countingStore counts what reaches the store.
+type countingStore struct {
+	*memory.Store
+	gets atomic.Int64
+}
+
+func (s *countingStore) Get(ctx context.Context, id session.ID) (session.Record, error) {
+	s.gets.Add(1)
+	return s.Store.Get(ctx, id)
+}
+
+// Ten thousand tickets that nobody was given: each costs a MAC, and nothing reaches the store.
+func TestSession_UnknownTicketsNeverReachTheStore(t *testing.T) {
+	store := &countingStore{Store: memory.New()}
+	r := newRig(t, func(c *cloakroom.Config) { c.Store = store })
+	good := r.browser().signIn().ticket()
+	before := store.gets.Load()
+	for i := range 10_000 {
+		req := httptest.NewRequest("GET", "/api/me", nil)
+		req.Header.Set("Cookie", sessionCookie+"="+flip(flip(good, 10+i%60), 8+i%50))
+		w := httptest.NewRecorder()
+		r.gateway.ServeHTTP(w, req)
+		if w.Code != http.StatusUnauthorized {
+			t.Fatalf("ticket %d: %d", i, w.Code)
+		}
+	}
+	if n := store.gets.Load() - before; n != 0 {
+		t.Errorf("the store was read %d times", n)
 	}
 }

@@ -40,6 +40,7 @@ var lies = []lie{
 	{own + "discovery-issuer-missing", fakeop.Metadata(fakeop.Drop("issuer")), "metadata", session.ProviderLied, "the metadata are those of"},
 	{own + "discovery-no-token-endpoint", fakeop.Metadata(fakeop.Drop("token_endpoint")), "metadata", session.ProviderLied, "token_endpoint: missing"},
 	{own + "discovery-plain-http-elsewhere", fakeop.Metadata(fakeop.Set("token_endpoint", "http://example.com/token")), "metadata", session.ProviderLied, "token_endpoint: must be https"},
+	{own + "discovery-from-https-to-http", fakeop.All(fakeop.TLS(), fakeop.Metadata(fakeop.Set("token_endpoint", "http://127.0.0.1:9/token"))), "metadata", session.ProviderLied, "token_endpoint: must be https"},
 	{own + "discovery-file-jwks", fakeop.Metadata(fakeop.Set("jwks_uri", "file:///etc/passwd")), "metadata", session.ProviderLied, "jwks_uri: must be"},
 	{own + "discovery-javascript-logout", fakeop.Metadata(fakeop.Set("end_session_endpoint", "javascript:alert(1)")), "metadata", session.ProviderLied, "end_session_endpoint: must be"},
 

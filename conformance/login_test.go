@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rsa"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -256,6 +257,7 @@ func TestBegin_L13_PushFails(t *testing.T) {
 		{"503", fakeop.Status("par", 503, ""), session.ProviderDown},
 		{"refused", fakeop.Status("par", 400, "invalid_request"), session.ProviderRefused},
 		{"no request_uri", body("par", `{"expires_in":60}`), session.ProviderLied},
+		{"endless request_uri", body("par", `{"request_uri":"urn:`+strings.Repeat("a", 3000)+`"}`), session.ProviderLied},
 		{"no JSON", body("par", `<html>`), session.ProviderLied},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -380,13 +382,19 @@ func TestFinish_CB5_ErrorIsSafeToLog(t *testing.T) {
 	}
 }
 
+// TestFinish_ProviderThatRepeatsSecrets tells what it was sent in its error.
 func TestFinish_ProviderThatRepeatsSecrets(t *testing.T) {
-	p := meet(t, nil, fakeop.Instead("token", func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(400)
-		_, _ = w.Write([]byte(`{"error":"invalid_grant","error_description":"bad secret ` + fakeop.ClientSecret + ` or code"}`))
+	p := meet(t, nil)
+	p.op.Tell(fakeop.Instead("token", func(w http.ResponseWriter, _ *http.Request) {
+		sent := p.op.Last("token").Form
+		w.WriteHeader(http.StatusBadRequest)
+		_ = json.NewEncoder(w).Encode(map[string]string{ // a client that hung up
+			"error":             "invalid_grant",
+			"error_description": "secret " + fakeop.ClientSecret + ", code " + sent.Get("code") + ", verifier " + sent.Get("code_verifier"),
+		})
 	}))
 	_, err := p.login()
-	refused(t, err, session.ProviderRefused, "bad secret [...] or code")
+	refused(t, err, session.ProviderRefused, "secret [...], code [...], verifier [...])")
 }
 
 func TestFinish_ID6_NonceOfAnotherLogin(t *testing.T) {
@@ -518,5 +526,27 @@ func TestFinish_L1_SecretIsFormEncoded(t *testing.T) {
 	raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(header, "Basic "))
 	if want := fakeop.ClientID + ":" + url.QueryEscape(fakeop.ClientSecret); err != nil || string(raw) != want {
 		t.Errorf("the header has %q, want %q", raw, want)
+	}
+}
+
+// TestLogin_SomeoneElse and what the fake provider offers the tests of others: persons, and answers that are held back.
+func TestLogin_SomeoneElse(t *testing.T) {
+	p := meet(t, nil)
+	first := p.mustLogin()
+	p.op.Tell(fakeop.Person("user-2", map[string]any{"name": "Bob"}))
+	held, gate := make(chan struct{}), make(chan struct{})
+	p.op.Tell(fakeop.Before("token", func(fakeop.Request) { close(held); <-gate }))
+	done := make(chan session.Grant)
+	go func() {
+		g, err := p.login()
+		if err != nil {
+			t.Error(err)
+		}
+		done <- g
+	}()
+	<-held
+	close(gate)
+	if second := <-done; second.Subject != "user-2" || second.Claim("name") != "Bob" || first.Subject == second.Subject {
+		t.Errorf("%q is %q", second.Subject, second.Claim("name"))
 	}
 }

@@ -120,10 +120,26 @@ func TestRefresh_R2_KeysOutOfReach(t *testing.T) {
 	if tokens.Refresh == g.Tokens.Refresh {
 		t.Error("the rotated refresh token got lost")
 	}
-	g.Tokens = tokens
-	p.op.Tell(fakeop.Refreshed(fakeop.Append("sub", "1")))
-	_, err = p.rp.Refresh(context.Background(), g)
-	refused(t, err, session.ProviderLied, "sub is of another person")
+}
+
+// TestRefresh_R3_KeysOutOfReach: even an ID token that cannot be verified now must not speak of someone else.
+func TestRefresh_R3_KeysOutOfReach(t *testing.T) {
+	for _, c := range []struct {
+		change func(map[string]any)
+		reason string
+	}{
+		{fakeop.Append("iss", "1"), "iss is"},
+		{fakeop.Append("aud", "1"), "aud is"},
+		{fakeop.Append("sub", "1"), "sub is of another person"},
+		{fakeop.Append("at_hash", "1"), "at_hash"},
+	} {
+		p := meet(t, nil)
+		g := p.mustLogin()
+		p.op.RotateKeys()
+		p.op.Tell(fakeop.Status("jwks", 503, ""), fakeop.Refreshed(c.change))
+		_, err := p.rp.Refresh(context.Background(), g)
+		refused(t, err, session.ProviderLied, c.reason)
+	}
 }
 
 // TestRefresh_R3_ChangesWithinWhatALoginMayHave: each ID token would do for a login, but it is not the same one.

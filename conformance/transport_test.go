@@ -28,11 +28,11 @@ func everything(p *party) error {
 	return p.rp.Revoke(context.Background(), g.Tokens)
 }
 
-// impatient is meet with a relying party that waits a second instead of ten.
+// impatient is meet with a relying party that waits two seconds instead of ten.
 func impatient(t *testing.T, lies ...fakeop.Lie) *party {
 	t.Helper()
 	op := fakeop.New(t, lies...)
-	return &party{t, op, newRP(t, op, op.Client(time.Second), nil)}
+	return &party{t, op, newRP(t, op, op.Client(2*time.Second), nil)}
 }
 
 var endpoints = []string{"metadata", "par", "token", "jwks", "userinfo", "revoke"}
@@ -69,11 +69,11 @@ func TestCalls_CB10_EndlessAnswers(t *testing.T) {
 	}
 }
 
-// TestCalls_CB10_GzipBomb: 8 MiB in 8 KiB. It is cut at the limit, after decompression.
+// TestCalls_CB10_GzipBomb: 4 MiB in 4 KiB. It is cut at the limit, after decompression.
 func TestCalls_CB10_GzipBomb(t *testing.T) {
 	var bomb bytes.Buffer
 	z := gzip.NewWriter(&bomb)
-	if _, err := z.Write(make([]byte, 8<<20)); err != nil {
+	if _, err := z.Write(make([]byte, 4<<20)); err != nil {
 		t.Fatal(err)
 	}
 	if err := z.Close(); err != nil {

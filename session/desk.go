@@ -86,9 +86,21 @@ func (d *Desk) end(ctx context.Context, s *Session, err error) error {
 	if CodeOf(err) != Stolen || s == nil {
 		return err
 	}
-	if _, endErr := d.storage.End(context.WithoutCancel(ctx), Selector{ID: s.ID}); endErr != nil {
-		return endErr // not ended: better no answer than one that lets the thief stay
+	ctx = context.WithoutCancel(ctx)
+	// The verdict is one conditional write: of several requests that come to it at once only one ends the session and says so,
+	// and what that one wrote is over even if the record cannot be removed any more.
+	_, endErr := d.storage.Update(ctx, s, func(c *Session) error {
+		now := time.Now()
+		if !now.Before(c.Life.Absolute) {
+			return &Error{Code: Ended, Op: "end stolen session"}
+		}
+		c.Life.Absolute = now
+		return nil
+	})
+	if endErr != nil {
+		return endErr // another was first and has said why; or nothing was written: no answer is better than one that lets a thief stay
 	}
+	_, _ = d.storage.End(ctx, Selector{ID: s.ID})
 	d.audit.Record(ctx, audit.Event{
 		Time: time.Now(), Action: audit.Theft, Session: s.LogID, Provider: s.Grant.Provider,
 		Issuer: s.Grant.Issuer, Subject: s.Grant.Subject, Reason: string(Stolen),

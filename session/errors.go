@@ -94,3 +94,11 @@ func HintOf(err error) string {
 	}
 	return ""
 }
+
+// Over reports whether err says that a session ended because of this very request: its grant turned out to be dead, or its
+// ticket stolen. Only then are its cookies cleared. A cookie that merely names nothing is left alone, since an answer about it
+// may arrive after that of a new login.
+func Over(err error) bool {
+	code := CodeOf(err)
+	return code == GrantOver || code == Stolen
+}

@@ -89,7 +89,11 @@ func (n *Renewer) Fresh(ctx context.Context, s *Session) (*Session, error) {
 		}
 		return s, nil
 	}
-	return f.wait(ctx, s)
+	renewed, err := f.wait(ctx, s)
+	if err != nil && !over(err) && time.Now().Before(t.Expires) {
+		return s, nil // it could not be renewed, but works for another moment
+	}
+	return renewed, err
 }
 
 // Renew renews the access token of s now and waits for it. It does nothing if the token is younger than MinimumAge, if a newer
@@ -207,18 +211,27 @@ func (n *Renewer) renew(ctx context.Context, s *Session) (*Session, error) {
 	case "":
 		return n.store(ctx, provider, held, tokens)
 	case GrantOver, ProviderLied:
-		// A refresh token may be dead because another holder of the lease has used it and stored its successor.
-		if newest, e := n.storage.Update(ctx, held, unchanged); e == nil && newest.Life.Renewed.After(held.Life.Renewed) {
+		// A refresh token may be dead because another holder of the lease has used it and stored its successor, or because
+		// the session was ended meanwhile and its tokens revoked. Only a write shows that: a cache may not know yet.
+		newest, e := n.storage.Update(ctx, held, func(c *Session) error {
+			if c.Life.Renewed.After(held.Life.Renewed) {
+				return Unchanged
+			}
+			c.Lease = time.Now().Add(leaseTime)
+			return nil
+		})
+		switch {
+		case e != nil:
+			return nil, e
+		case newest.Life.Renewed.After(held.Life.Renewed):
 			return newest, nil
 		}
-		return nil, n.end(ctx, held, err)
+		return nil, n.end(ctx, newest, err)
 	}
 	n.release(ctx, held)
 	n.record(ctx, audit.RenewalFailed, held, string(CodeOf(err)))
 	return nil, err
 }
-
-func unchanged(*Session) error { return Unchanged }
 
 // errLeased says that another replica is renewing.
 var errLeased = errors.New("leased")
@@ -252,6 +265,9 @@ func (n *Renewer) lease(ctx context.Context, s *Session) (*Session, error) {
 // release gives the lease back after a failure. If that fails as well, the lease runs out by itself.
 func (n *Renewer) release(ctx context.Context, s *Session) {
 	_, _ = n.storage.Update(ctx, s, func(c *Session) error {
+		if !c.Lease.Equal(s.Lease) {
+			return Unchanged // it ran out, and is another's now
+		}
 		c.Lease = time.Time{}
 		return nil
 	})
@@ -266,9 +282,12 @@ func (n *Renewer) store(ctx context.Context, provider Provider, s *Session, toke
 		stored, err := n.storage.Update(ctx, s, func(c *Session) error {
 			now := time.Now().Round(0)
 			c.Grant.Tokens, c.Life.Renewed, c.Lease = tokens, now, time.Time{}
-			// Two generations are alive at most: the next comes when the last one's grace is over. A ticket that was never
+			// Two generations are alive at most: the next comes when the last one's grace is over. And nobody's cookie goes
+			// backwards: this generation was handed out until its predecessor's grace was over, and an answer that
+			// carries it may be on its way for another Grace. Were the next one there already, that late answer would
+			// put the older ticket over it, and the browser's next visit would look like theft. A ticket that was never
 			// presented is not superseded: it may not have arrived.
-			rotated = !c.Presented.IsZero() && now.Sub(c.Presented) >= Grace
+			rotated = !c.Presented.IsZero() && now.Sub(c.Presented) >= 2*Grace
 			if rotated {
 				c.Generation++
 				c.Presented = time.Time{}
@@ -356,11 +375,14 @@ func (n *Renewer) answered(provider string, err error) {
 		b = &breaker{}
 		n.breakers[provider] = b
 	}
-	b.trying = false
 	if CodeOf(err) != ProviderDown {
-		b.failures = 0
+		b.trying, b.failures = false, 0
 		return
 	}
+	if b.failures > 0 && !b.trying {
+		return // it was asked before the first failure was known: many at once are one failure, not many in a row
+	}
+	b.trying = false
 	b.failures = min(b.failures+1, 6)
 	b.until = time.Now().Add(min(time.Second<<(b.failures-1), 30*time.Second))
 }

@@ -16,7 +16,8 @@ type Store interface {
 
 	// Put stores rec if the live record has rec.Version, and makes it rec.Version+1. Version 0 means there must be none; an
 	// expired record counts as none. Otherwise it returns Conflict: read again and decide again.
-	// The same WriteID again is success: a retry after a lost answer must not see its own write as someone else's.
+	// The same WriteID again is success: a retry after a lost answer must not see its own write as someone else's. A zero
+	// WriteID is a fault of the caller. A record that is expired already is stored and read as None.
 	Put(ctx context.Context, rec Record) error
 
 	// Delete forgets a record. Forgetting what is not there is no error.
@@ -49,7 +50,8 @@ type (
 		Scan(ctx context.Context, after ID, n int) ([]Record, error)
 	}
 	// Watcher tells what changed. Watch calls changed until ctx ends or the watch breaks, one call at a time, first with
-	// Live once it is subscribed. Writes that only slide a session may stay untold.
+	// Live once it is subscribed, then with Live at least once a second. Writes that only slide a session may stay untold.
+	// It returns Unavailable, with the reason.
 	Watcher interface {
 		Watch(ctx context.Context, changed func(Change)) error
 	}

@@ -112,7 +112,7 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request, form url.Va
 	}
 	p.checkRequest(request)
 	code := random(16)
-	p.known.codes[code] = &grant{request: request, authTime: p.says.now()}
+	p.known.codes[code] = &grant{request: request, person: p.says.person, authTime: p.says.now()}
 	answer := url.Values{"code": {code}, "state": {request.Get("state")}, "iss": {p.server.URL}}
 	for _, change := range p.says.answer {
 		change(answer)
@@ -248,7 +248,7 @@ func (p *Provider) issue(g *grant, refreshed bool) map[string]any {
 	p.known.access[access] = g
 	signer := &Signer{p.keys}
 	claims := map[string]any{
-		"iss": p.server.URL, "sub": Subject, "aud": ClientID, "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
+		"iss": p.server.URL, "sub": g.person.subject, "aud": ClientID, "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
 		"auth_time": g.authTime.Unix(), "sid": "sid-1", "acr": "1", "jti": random(8),
 		"at_hash": half(crypto.SHA256, access), "email": "user@example.com",
 	}
@@ -296,7 +296,7 @@ func (p *Provider) accessToken(g *grant, now time.Time) string {
 	}
 	signer := &Signer{p.keys}
 	return signer.With("ES256", p.keys.ec, p.keys.kid("ec"), map[string]any{
-		"iss": p.server.URL, "sub": Subject, "aud": audience, "client_id": ClientID, "scope": g.request.Get("scope"),
+		"iss": p.server.URL, "sub": g.person.subject, "aud": audience, "client_id": ClientID, "scope": g.request.Get("scope"),
 		"iat": now.Unix(), "exp": now.Add(p.says.lifetime).Unix(), "jti": random(8),
 	}, nil)
 }
@@ -306,12 +306,15 @@ func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request, form url.Val
 		p.broken("an access token outside the header")
 	}
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok || p.known.access[token] == nil {
+	g := p.known.access[token]
+	if !ok || g == nil {
 		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
-	claims := map[string]any{"sub": Subject, "name": "Ada User", "email": "ada@example.com", "email_verified": true, "groups": []string{"staff"}}
+	claims := map[string]any{}
+	maps.Copy(claims, g.person.claims)
+	claims["sub"] = g.person.subject
 	if p.says.signInfo != nil {
 		claims["iss"], claims["aud"] = p.server.URL, ClientID
 	}

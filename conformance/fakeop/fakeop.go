@@ -1,5 +1,5 @@
-// Package fakeop is an OpenID provider for tests. It speaks real HTTP on the loopback interface, signs everyone in at once
-// as one person, writes down every request, and can be told to lie.
+// Package fakeop is an OpenID provider for tests. It speaks real HTTP on the loopback interface, signs a person in
+// at once, writes down every request, and can be told to lie.
 //
 // It is strict: a client that breaks the protocol (no PKCE, a verifier used twice, a token in a URL, a changed redirect_uri)
 // fails the test that owns the provider.
@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// The client that is registered here. The secret has characters that must be form-encoded (RFC 6749 §2.3.1).
+// The client that is registered here, and who signs in unless Person says otherwise. The secret has characters that must be form-encoded (RFC 6749 §2.3.1).
 const (
 	ClientID     = "cloakroom"
 	ClientSecret = "fake secret:+/%&=~"
@@ -61,6 +61,7 @@ type registry struct {
 // grant is one login.
 type grant struct {
 	request  url.Values
+	person   person
 	authTime time.Time
 	current  string // the one refresh token that is good
 	spent    bool   // the code was redeemed
@@ -221,12 +222,17 @@ func (p *Provider) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	name, handle := p.route(r.URL.Path)
 	p.mu.Lock()
-	p.log = append(p.log, Request{name, r.Method, r.URL.Query(), body, r.Header.Clone()})
+	request := Request{name, r.Method, r.URL.Query(), body, r.Header.Clone()}
+	p.log = append(p.log, request)
+	before := p.says.before[name]
 	instead := p.says.instead[name]
 	if instead == nil {
 		instead = p.says.instead["*"]
 	}
 	p.mu.Unlock()
+	if before != nil {
+		before(request)
+	}
 	if instead != nil {
 		instead(w, r)
 		return

@@ -18,6 +18,7 @@ type Behaviour struct {
 	opaque   bool          // access tokens are no JWTs
 	push     bool          // PAR is advertised and needed
 	onlyPost bool          // client_secret_post instead of client_secret_basic
+	person   person        // who signs in from now on
 
 	metadata  []func(map[string]any)
 	keys      []func([]any) []any
@@ -29,10 +30,19 @@ type Behaviour struct {
 	sign      func(p *Signer, claims map[string]any) string
 	signInfo  func(p *Signer, claims map[string]any) string
 	instead   map[string]http.HandlerFunc
+	before    map[string]func(Request)
+}
+
+// person is who signs in, and what userinfo says of them.
+type person struct {
+	subject string
+	claims  map[string]any
 }
 
 func honest() Behaviour {
-	return Behaviour{now: time.Now, lifetime: time.Hour, instead: map[string]http.HandlerFunc{}}
+	return Behaviour{now: time.Now, lifetime: time.Hour, person: person{Subject, map[string]any{
+		"name": "Ada User", "email": "ada@example.com", "email_verified": true, "groups": []string{"staff"},
+	}}}
 }
 
 // All is several lies as one, and none at all without any.
@@ -119,9 +129,27 @@ func SignedUserinfo(with func(s *Signer, claims map[string]any) string) Lie {
 // Instead serves an endpoint by another handler, "*" all of them. nil is as before.
 func Instead(endpoint string, h http.HandlerFunc) Lie {
 	return func(b *Behaviour) {
-		b.instead = maps.Clone(b.instead)
-		b.instead[endpoint] = h
+		b.instead = with(b.instead, endpoint, h)
 	}
+}
+
+// Before is called with each request to an endpoint, before it is answered. It may wait, to hold an answer back.
+func Before(endpoint string, f func(Request)) Lie {
+	return func(b *Behaviour) { b.before = with(b.before, endpoint, f) }
+}
+
+func with[T any](m map[string]T, name string, value T) map[string]T {
+	m = maps.Clone(m)
+	if m == nil {
+		m = map[string]T{}
+	}
+	m[name] = value
+	return m
+}
+
+// Person signs in someone else from now on, of whom userinfo says claims.
+func Person(subject string, claims map[string]any) Lie {
+	return func(b *Behaviour) { b.person = person{subject, claims} }
 }
 
 // Status answers an endpoint with a status and an OAuth error.

@@ -81,7 +81,7 @@ func (a *Answers) Fail(w http.ResponseWriter, r *http.Request, err error) {
 			SignIn: a.Prefix + "login?" + url.Values{"return_to": {returnPath(r)}, "prompt": {"select_account"}}.Encode(),
 		})
 	case navigation:
-		page := ui.ErrorPage{Title: row.title, Text: row.text, RequestID: id, Home: "/"}
+		page := ui.ErrorPage{Title: row.title, Text: row.text + stepOf(err), RequestID: id, Home: "/"}
 		if row.retry {
 			page.TryAgain, page.TryAgainText = a.retryURL(r), "Try again"
 		}

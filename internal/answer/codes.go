@@ -1,6 +1,7 @@
 package answer
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/cloakroom-go/cloakroom/session"
@@ -42,4 +43,27 @@ var rows = map[session.Code]row{
 	session.UpstreamDown:    {http.StatusBadGateway, "The application does not answer", "The part of the application behind this page is not reachable. Please try again in a moment.", false, false},
 	session.UpstreamSlow:    {http.StatusGatewayTimeout, "The application takes too long", "The part of the application behind this page did not answer in time.", false, false},
 	session.Internal:        {http.StatusInternalServerError, "Something went wrong", "This is our fault, and it has been noted.", false, true},
+}
+
+// steps names the step of a sign-in that failed, by the error's Op, in words that help a person to describe it. The list is
+// closed: an Op that is not in it stays in the log.
+var steps = map[string]string{
+	"read metadata":               "asking the sign-in service how it works",
+	"check metadata":              "asking the sign-in service how it works",
+	"fetch keys":                  "fetching the sign-in service's keys",
+	"push authorization request":  "announcing the sign-in to the service",
+	"read authorization response": "reading the sign-in service's answer",
+	"redeem code":                 "completing the sign-in with the service",
+	"verify ID token":             "verifying who signed in",
+	"verify signature":            "verifying who signed in",
+	"userinfo":                    "reading your profile (userinfo)",
+}
+
+// stepOf is a sentence about where err happened, or "".
+func stepOf(err error) string {
+	var e *session.Error
+	if !errors.As(err, &e) || steps[e.Op] == "" {
+		return ""
+	}
+	return " It failed while " + steps[e.Op] + "."
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/audit"
+	"github.com/cloakroom-go/cloakroom/internal/telemetry"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -72,11 +73,25 @@ func (g *Gateway) open(w http.ResponseWriter, r *http.Request, grant session.Gra
 		if err := g.replace(r, old.ID); err != nil {
 			return err
 		}
+		g.revoke(r, old)
 	}
 	g.record(r, audit.Event{Action: audit.Login, Session: s.LogID, Provider: grant.Provider, Issuer: grant.Issuer, Subject: grant.Subject})
+	g.hint(r, grant)
 	g.Desk.Write(w, r, s)
 	g.Answers.Pages.Continue(w, g.proceedURL(pending.ReturnTo, pending.Round, pending.Provider))
 	return nil
+}
+
+// hint tells the operator, once for each provider, of a sign-in that works and an API that will refuse its token.
+func (g *Gateway) hint(r *http.Request, grant session.Grant) {
+	p, ok := g.Providers[grant.Provider].(interface{ Opaque(session.Tokens) bool })
+	if !ok || !p.Opaque(grant.Tokens) {
+		return
+	}
+	if _, said := g.hinted.LoadOrStore(grant.Provider, true); !said {
+		g.Answers.Log.WarnContext(r.Context(), "the access token is opaque, not a JWT", "provider", grant.Provider,
+			telemetry.AttrHint, "if the API wants a JWT, set the provider's audience or resource")
+	}
 }
 
 func (g *Gateway) replace(r *http.Request, id session.ID) error {

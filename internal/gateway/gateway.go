@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/audit"
@@ -49,6 +50,7 @@ type Gateway struct {
 	limit   *limiter
 	states  *seal.Box // what a logout's state says
 	ending  ending
+	hinted  sync.Map // providers whose opaque tokens were mentioned
 }
 
 // New returns the endpoints.
@@ -158,12 +160,18 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, e endpoint, mete
 		return
 	}
 	if err := e.serve(w, r); err != nil {
+		if session.Over(err) {
+			g.Storage.Write(w, r, nil)
+		}
 		g.Answers.Fail(w, r, err)
 	}
 }
 
 // admit decides whether a request may reach an endpoint at all.
 func (g *Gateway) admit(r *http.Request, a access) error {
+	if r.Method == http.MethodHead && (a == document || a == answers) {
+		return session.Fail(session.BadMethod, "admit", "HEAD begins and ends nothing")
+	}
 	switch a {
 	case guarded:
 		if err := g.Guard.Check(r); err != nil {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -138,6 +139,26 @@ func TestKeySet_ID9_ForcedFetches(t *testing.T) {
 	}
 }
 
+// TestKeySet_ID9_AThousandUnknownKeys at once cost one fetch.
+func TestKeySet_ID9_AThousandUnknownKeys(t *testing.T) {
+	op, p, _ := meet(t)
+	mustLogin(t, op, p)
+	signer := &fakeop.Signer{}
+	var all sync.WaitGroup
+	for n := range 1000 {
+		token := signer.Unsigned(map[string]any{"alg": "RS256", "kid": "bad-" + strconv.Itoa(n)}, map[string]any{}, "none")
+		all.Go(func() {
+			if _, err := p.keys.VerifySignature(context.Background(), token); session.CodeOf(err) != session.ProviderLied {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	all.Wait()
+	if got := op.Count("jwks"); got != 2 {
+		t.Errorf("keys were fetched %d times, the first included", got)
+	}
+}
+
 func TestKeySet_WithdrawnKey(t *testing.T) {
 	op, p, now := meet(t)
 	mustLogin(t, op, p)
@@ -237,48 +258,53 @@ func TestMetadata_BackOffAtStart(t *testing.T) {
 	mustLogin(t, op, p)
 }
 
-// TestMetadata_OneFetchForAll: a hundred logins at once, while the first fetch is held back.
-func TestMetadata_OneFetchForAll(t *testing.T) {
-	arrived, release := make(chan struct{}), make(chan struct{})
-	d := newDocument(time.Now, func(context.Context) (int, time.Duration, error) {
-		close(arrived) // twice is a panic
-		<-release
-		return 7, time.Hour, nil
-	})
-	var all sync.WaitGroup
-	for range 100 {
-		all.Go(func() {
+// TestDocument_OneFetchForAll: a hundred ask while the first fetch is held back, and one more when it is done.
+func TestDocument_OneFetchForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fetches, release := 0, make(chan struct{})
+		d := newDocument(time.Now, func(context.Context) (int, time.Duration, error) {
+			fetches++
+			<-release
+			return 7, time.Hour, nil
+		})
+		ask := func() {
 			if e, err := d.get(context.Background()); err != nil || e.value != 7 {
 				t.Errorf("got %v, %v", e.value, err)
 			}
-		})
-	}
-	<-arrived
-	close(release)
-	all.Wait()
+		}
+		for range 100 {
+			go ask()
+		}
+		synctest.Wait()
+		close(release)
+		synctest.Wait()
+		ask()
+		if fetches != 1 {
+			t.Errorf("%d fetches", fetches)
+		}
+	})
 }
 
+// TestDocument_WaitEndsWithItsRequest: whoever leaves does not wait on, and takes nothing from those who stay.
 func TestDocument_WaitEndsWithItsRequest(t *testing.T) {
-	arrived, release := make(chan struct{}), make(chan struct{})
-	d := newDocument(time.Now, func(ctx context.Context) (int, time.Duration, error) {
-		close(arrived)
-		<-release
-		return 7, time.Hour, ctx.Err() // must not be cancelled with the one who asked first
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		d := newDocument(time.Now, func(ctx context.Context) (int, time.Duration, error) {
+			<-release
+			return 7, time.Hour, ctx.Err() // the context of the one who asked first, who is gone by then
+		})
+		first, leave := context.WithCancel(context.Background())
+		go func() { _, _ = d.get(first) }()
+		synctest.Wait()
+		leave()
+		second, give := context.WithCancel(context.Background())
+		give()
+		_, err := d.get(second)
+		wantCode(t, err, session.ProviderDown)
+		close(release)
+		_, err = d.get(context.Background())
+		wantCode(t, err, "")
 	})
-	first, leave := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() {
-		_, err := d.get(first)
-		done <- err
-	}()
-	<-arrived
-	leave()
-	second, give := context.WithCancel(context.Background())
-	give()
-	_, err := d.get(second)
-	wantCode(t, err, session.ProviderDown)
-	close(release)
-	wantCode(t, <-done, "")
 }
 
 func TestProbe_AsksAgainAfterAWhile(t *testing.T) {

@@ -118,9 +118,6 @@ func sameLogin(g session.Grant, before, now claims) error {
 	if fresh, has := now["auth_time"]; had && has && fresh != old {
 		return errors.New("auth_time has changed")
 	}
-	if azp, has := before["azp"]; has && now["azp"] != nil && now["azp"] != azp {
-		return errors.New("azp has changed")
-	}
 	return nil
 }
 

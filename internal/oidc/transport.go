@@ -84,7 +84,7 @@ func (c caller) do(ctx context.Context, op string, r *http.Request) (reply, erro
 		return reply{}, session.Fail(session.ProviderLied, op, "%s answered more than %d bytes", place(r.URL), bodyLimit)
 	}
 	switch {
-	case res.StatusCode == http.StatusOK || res.StatusCode == http.StatusCreated:
+	case res.StatusCode >= 200 && res.StatusCode < 300:
 		mediaType, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
 		return reply{mediaType, res.Header, body}, nil
 	case res.StatusCode >= 300 && res.StatusCode < 400:
@@ -93,12 +93,10 @@ func (c caller) do(ctx context.Context, op string, r *http.Request) (reply, erro
 			Hint: "set issuer to the provider's final address, as its metadata spell it"}
 	case res.StatusCode >= 500, res.StatusCode == http.StatusTooManyRequests, res.StatusCode == http.StatusRequestTimeout:
 		return reply{}, session.Fail(session.ProviderDown, op, "%s answered %s", place(r.URL), status(res.StatusCode))
-	case res.StatusCode >= 400:
-		refusal := parseRefusal(body)
-		refusal.Status = res.StatusCode
-		return reply{}, &session.Error{Code: session.ProviderRefused, Op: op, Err: refusal, Hint: hints[refusal.Code]}
 	}
-	return reply{}, session.Fail(session.ProviderLied, op, "%s answered %s", place(r.URL), status(res.StatusCode))
+	refusal := parseRefusal(body)
+	refusal.Status = res.StatusCode
+	return reply{}, &session.Error{Code: session.ProviderRefused, Op: op, Err: refusal, Hint: hints[refusal.Code]}
 }
 
 // get fetches a JSON document into v.

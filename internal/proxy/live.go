@@ -32,20 +32,23 @@ func NewLive(desk *session.Desk) *Live {
 
 // Changed is told what a store's watcher says.
 func (l *Live) Changed(c session.Change) {
-	if c.Kind == session.Live {
-		return
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for id, streams := range l.streams {
-		if c.Kind == session.Changed && c.ID != id {
-			continue
+	switch c.Kind {
+	case session.Changed:
+		wake(l.streams[c.ID])
+	case session.Lost:
+		for _, streams := range l.streams {
+			wake(streams)
 		}
-		for s := range streams {
-			select {
-			case s.wake <- struct{}{}:
-			default:
-			}
+	}
+}
+
+func wake(streams map[*stream]struct{}) {
+	for s := range streams {
+		select {
+		case s.wake <- struct{}{}:
+		default:
 		}
 	}
 }
@@ -75,8 +78,8 @@ func (l *Live) Watch(ctx context.Context, s *session.Session) (_ context.Context
 // Body returns the body of a streamed answer, which breaks off when the session is over.
 func (l *Live) Body(res *http.Response, s *session.Session) io.ReadCloser {
 	over, end := l.Watch(res.Request.Context(), s)
-	context.AfterFunc(over, func() { res.Body.Close() })
-	return &streamBody{ReadCloser: res.Body, end: end}
+	stop := context.AfterFunc(over, func() { res.Body.Close() })
+	return &streamBody{ReadCloser: res.Body, end: func() { stop(); end() }}
 }
 
 type streamBody struct {
@@ -89,31 +92,38 @@ func (b *streamBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// follow looks at the session whenever it changed, when it should be over, and once a minute in case nobody told.
+// How long follow waits before it looks again, if nobody tells it to.
+const (
+	lookAgain    = time.Minute
+	lookAgainOut = time.Second // while the store is away
+)
+
+// follow looks at the session at once, since it may have ended before anyone listened; then whenever it changed, when it
+// should be over, and now and then in case nobody told.
 func (l *Live) follow(ctx context.Context, cancel context.CancelCauseFunc, s *session.Session, st *stream) {
 	for {
-		wait := time.NewTimer(min(max(time.Until(l.desk.Ends(s)), 0)+time.Millisecond, time.Minute))
-		select {
-		case <-ctx.Done():
-			wait.Stop()
-			return
-		case <-st.wake:
-			wait.Stop()
-		case <-wait.C:
-		}
+		wait := lookAgain
 		current, err := l.desk.Current(ctx, s)
 		switch session.CodeOf(err) {
 		case "":
 			s = current
-		case session.Unavailable:
-			if time.Now().Before(l.desk.Ends(s)) {
-				continue // nobody knows; it ends at its time at the latest
+		case session.Unavailable: // nobody knows; it ends at its time at the latest
+			if wait = lookAgainOut; !time.Now().Before(l.desk.Ends(s)) {
+				cancel(errSessionOver)
+				return
 			}
-			cancel(errSessionOver)
-			return
 		default:
 			cancel(errSessionOver)
 			return
+		}
+		timer := time.NewTimer(min(max(time.Until(l.desk.Ends(s)), 0)+time.Millisecond, wait))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-st.wake:
+			timer.Stop()
+		case <-timer.C:
 		}
 	}
 }

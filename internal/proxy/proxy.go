@@ -2,6 +2,7 @@
 package proxy
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -33,16 +34,22 @@ type Proxy struct {
 	routes   table
 	none     *telemetry.RouteMeter // requests for which there is no route
 	identity map[string]bool       // headers that some route sets: no client's copy of them passes on any route
-	host     []string              // X-Forwarded-Host and -Proto: ours are configured, so they never change
-	proto    []string
+
+	// Header values that never change, because ours are configured: X-Forwarded-Host and -Proto, Strict-Transport-Security.
+	host, proto, transport []string
 }
 
 // New checks the routes and returns the proxy over them.
 func New(p Parts, routes []Route, metrics *telemetry.Metrics) (*Proxy, error) {
-	own, _ := url.Parse(p.Own.String())
+	own, err := url.Parse(p.Own.String())
+	if err != nil {
+		return nil, err
+	}
+	transport := http.Header{}
+	p.Guard.StrictTransport(transport)
 	proxy := &Proxy{
 		Parts: p, none: metrics.Route("none"), identity: map[string]bool{},
-		host: []string{own.Host}, proto: []string{own.Scheme},
+		host: []string{own.Host}, proto: []string{own.Scheme}, transport: transport["Strict-Transport-Security"],
 	}
 	for _, r := range routes {
 		for header := range r.Identity {
@@ -64,12 +71,16 @@ type route struct {
 	Route
 	meter   *telemetry.RouteMeter
 	methods map[string]bool // nil: any
-	allow   string          // header for 405
-	forward http.Handler
+	to      destination
+}
+
+// destination is where a route leads. s is nil for an anonymous request.
+type destination interface {
+	serve(x *telemetry.Exchange, r *http.Request, s *session.Session)
 }
 
 func (p *Proxy) mount(r Route, metrics *telemetry.Metrics) (*route, error) {
-	m := &route{Route: r, meter: metrics.Route(r.Path)}
+	m := &route{Route: r}
 	if m.Auth == "" {
 		m.Auth = AuthRequired
 	}
@@ -82,18 +93,18 @@ func (p *Proxy) mount(r Route, metrics *telemetry.Metrics) (*route, error) {
 	if err := m.check(); err != nil {
 		return nil, err
 	}
+	if p.Answers.Prefix != "" && strings.HasPrefix(m.Path, p.Answers.Prefix) {
+		return nil, fmt.Errorf("route %q: requests below %s never get there, they are the gateway's own", m.Path, p.Answers.Prefix)
+	}
+	m.meter = metrics.Route(r.Path)
 	if len(r.Methods) > 0 {
-		m.methods = make(map[string]bool, len(r.Methods))
-		for _, method := range r.Methods {
-			m.methods[strings.ToUpper(method)] = true
-		}
-		m.allow = strings.ToUpper(strings.Join(r.Methods, ", "))
+		m.methods = set(r.Methods...)
 	}
 	var err error
 	if m.Files != "" {
-		m.forward, err = p.newFiles(m)
+		m.to, err = p.newFolder(m)
 	} else {
-		m.forward, err = p.newUpstream(m)
+		m.to, err = p.newUpstream(m)
 	}
 	return m, err
 }
@@ -101,50 +112,74 @@ func (p *Proxy) mount(r Route, metrics *telemetry.Metrics) (*route, error) {
 // ServeHTTP sends a request along its route. What is refused reaches neither the upstream nor the provider (X10).
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := telemetry.Of(r)
-	route, err := p.match(r)
-	if err != nil {
-		x.Route = p.none
-		p.Answers.Fail(w, r, err)
+	x.Route = p.none
+	x.BeforeHeaders = func(http.Header) { p.finish(x, r, nil, false) }
+	if r.Method == http.MethodConnect { // it has no path
+		p.badMethod(x, r, anyRoute)
+		return
+	}
+	if !origin.CleanPath(r) { // two servers could read it differently (P5)
+		p.Answers.Fail(x, r, session.Fail(session.BadRequest, "route", "the path is not in its plain form"))
+		return
+	}
+	route, bare := p.routes.match(r)
+	if route == nil {
+		p.Answers.Fail(x, r, session.Fail(session.NotFound, "route", "no route for this path"))
 		return
 	}
 	x.Route = route.meter
-	if route.methods != nil && !route.methods[r.Method] {
-		w.Header().Set("Allow", route.allow)
-		p.Answers.Fail(w, r, session.Fail(session.BadMethod, "route", "%s is not among the route's methods", r.Method))
+	if !route.takes(r.Method) {
+		p.badMethod(x, r, route)
+		return
+	}
+	if bare {
+		addSlash(x, r)
 		return
 	}
 	if route.Auth == AuthOff {
-		p.Guard.StrictTransport(w.Header())
-		route.forward.ServeHTTP(w, r)
+		route.to.serve(x, r, nil)
 		return
 	}
 	s, err := p.attend(r, route)
-	if err != nil {
-		p.Answers.Fail(w, r, err)
+	switch {
+	case err != nil:
+		p.turnAway(x, r, err)
+		return
+	case s != nil:
+		x.Session = s.LogID
+	case p.Answers.Bounce(x, r): // an optional route, and nobody signed in as far as this request can tell
 		return
 	}
-	if s == nil { // an optional route, and nobody signed in
-		if !p.Answers.Bounce(w, r) {
-			route.forward.ServeHTTP(w, r)
-		}
-		return
-	}
-	x.Session = s.LogID
-	route.forward.ServeHTTP(w, r.WithContext(session.NewContext(r.Context(), s)))
+	route.to.serve(x, r, s)
 }
 
-// match finds the route of a request. A path that two servers could read differently has none (P5).
-func (p *Proxy) match(r *http.Request) (*route, error) {
-	if r.Method == http.MethodTrace || r.Method == http.MethodConnect {
-		return nil, session.Fail(session.BadMethod, "route", "%s", r.Method)
+// takes reports whether a route is for a method. TRACE would show script what we add to a request, CONNECT is for forward
+// proxies (X6).
+func (m *route) takes(method string) bool {
+	if method == http.MethodTrace || method == http.MethodConnect {
+		return false
 	}
-	if !origin.CleanPath(r) {
-		return nil, session.Fail(session.BadRequest, "route", "the path is not in its plain form")
+	return m.methods == nil || m.methods[method]
+}
+
+// anyRoute stands for a route that takes whatever can be taken, from who has a session.
+var anyRoute = &route{Route: Route{Auth: AuthRequired}}
+
+func (p *Proxy) badMethod(x *telemetry.Exchange, r *http.Request, m *route) {
+	allow := "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+	if m.methods != nil {
+		allow = strings.Join(m.Methods, ", ")
 	}
-	if m := p.routes.match(r.URL.Path); m != nil {
-		return m, nil
-	}
-	return nil, session.Fail(session.NotFound, "route", "no route for this path")
+	x.Header().Set("Allow", allow)
+	p.Answers.Fail(x, r, session.Fail(session.BadMethod, "route "+m.Path, "%s is not among the route's methods", r.Method))
+}
+
+// addSlash sends a reader of /app to the route /app/, so that relative links work.
+func addSlash(w http.ResponseWriter, r *http.Request) {
+	to := url.URL{Path: r.URL.Path + "/", RawQuery: r.URL.RawQuery}
+	w.Header().Set("Cache-Control", "no-cache")
+	w.Header().Set("Location", to.String())
+	w.WriteHeader(http.StatusTemporaryRedirect)
 }
 
 // attend finds the session of a request and decides whether it may use it here. It returns nil for an anonymous request on a
@@ -167,6 +202,14 @@ func (p *Proxy) attend(r *http.Request, route *route) (*session.Session, error) 
 		return nil, err
 	}
 	return s, nil
+}
+
+// turnAway answers a request that may not pass, and clears the cookies of a session that ended because of it.
+func (p *Proxy) turnAway(w http.ResponseWriter, r *http.Request, err error) {
+	if session.Over(err) {
+		p.Desk.Write(w, r, nil)
+	}
+	p.Answers.Fail(w, r, err)
 }
 
 // signedOut reports whether err means no more than that nobody is signed in.
@@ -192,45 +235,23 @@ func (p *Proxy) refused(r *http.Request, s *session.Session, err error) {
 // Require lets requests with a session through to next, in a server that embeds the gateway. What goes for a route that needs
 // a session goes here: guard, allow, renewal, cookies, and no cache.
 func (p *Proxy) Require(next http.Handler) http.Handler {
-	required := &route{Route: Route{Auth: AuthRequired}}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodTrace || r.Method == http.MethodConnect {
-			p.Answers.Fail(w, r, session.Fail(session.BadMethod, "require", "%s", r.Method))
-			return
-		}
-		s, err := p.attend(r, required)
-		if err != nil {
-			p.Answers.Fail(w, r, err)
-			return
-		}
 		x := telemetry.Of(r)
+		x.BeforeHeaders = func(http.Header) { p.finish(x, r, nil, false) }
+		if !anyRoute.takes(r.Method) {
+			p.badMethod(x, r, anyRoute)
+			return
+		}
+		s, err := p.attend(r, anyRoute)
+		if err != nil {
+			p.turnAway(x, r, err)
+			return
+		}
 		x.Session = s.LogID
-		x.BeforeHeaders = func(h http.Header) { p.finish(x, r, h, s) }
-		next.ServeHTTP(w, r.WithContext(session.NewContext(r.Context(), s)))
+		x.BeforeHeaders = func(http.Header) { p.finish(x, r, s, false) }
+		next.ServeHTTP(x, r.WithContext(session.NewContext(r.Context(), s)))
+		if x.Status == 0 { // the server would answer 200 by itself, past the exchange and without its headers
+			x.WriteHeader(http.StatusOK)
+		}
 	})
 }
-
-// finish sets the headers of an answer that was made for a session, right before they go out: cookies by what is known then,
-// and no cache unless the application said so itself.
-func (p *Proxy) finish(x *telemetry.Exchange, r *http.Request, h http.Header, s *session.Session) {
-	p.Guard.StrictTransport(h)
-	if s == nil {
-		return
-	}
-	if len(h["Cache-Control"]) == 0 {
-		h["Cache-Control"] = noStore
-	}
-	if len(h["Vary"]) == 0 {
-		h["Vary"] = varyCookie
-	} else {
-		h["Vary"] = append(h["Vary"][:len(h["Vary"]):len(h["Vary"])], "Cookie")
-	}
-	p.Desk.Write(x, r, s)
-	p.Delivery.Deliver(x, r, s)
-}
-
-// Shared by all answers; nothing appends to them in place.
-var (
-	noStore    = []string{"no-store"}
-	varyCookie = []string{"Cookie"}
-)

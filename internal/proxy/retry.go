@@ -1,38 +1,35 @@
 package proxy
 
 import (
-	"io"
 	"net/http"
 	"strings"
-
-	"github.com/cloakroom-go/cloakroom/session"
 )
 
 // retryOnce renews the access token when an upstream says that it is not good (RFC 6750 §3.1), and asks once more. Providers
 // that tell no lifetime, or revoke early, leave no other way to know.
-type retryOnce struct {
-	proxy *Proxy
-	next  http.RoundTripper
-}
+type retryOnce struct{ next http.RoundTripper }
 
 func (t retryOnce) RoundTrip(r *http.Request) (*http.Response, error) {
 	res, err := t.next.RoundTrip(r)
 	if err != nil || res.StatusCode != http.StatusUnauthorized || !saysInvalidToken(res.Header) {
 		return res, err
 	}
-	s, ok := session.FromContext(r.Context())
-	if !ok {
+	c := callOf(r)
+	if c.session == nil {
 		return res, nil
 	}
-	renewed, err := t.proxy.Desk.Renew(r.Context(), s)
-	// The upstream's own answer stands when nothing new was had, or the request cannot be sent again.
-	if err != nil || renewed.Grant.Tokens.Access == s.Grant.Tokens.Access || !repeatable(r) {
-		return res, nil
+	p := c.upstream.proxy
+	renewed, err := p.Desk.Renew(r.Context(), c.session)
+	switch {
+	case err != nil && signedOut(err):
+		res.Body.Close()
+		return nil, err // there is no session any more: our own answer says so, and how to sign in
+	case err != nil, renewed.Grant.Tokens.Access == c.session.Grant.Tokens.Access, !repeatable(r):
+		return res, nil // nothing new was had, or the request cannot be sent again: the upstream's answer stands
 	}
-	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 64<<10)) // so that the connection can be used again
 	res.Body.Close()
 	again := r.Clone(r.Context())
-	if err := t.proxy.Delivery.Outbound(again, renewed); err != nil {
+	if err := p.Delivery.Outbound(again, renewed); err != nil {
 		return nil, err
 	}
 	return t.next.RoundTrip(again)

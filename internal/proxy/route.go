@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/cloakroom-go/cloakroom/internal/files"
+	"github.com/cloakroom-go/cloakroom/internal/origin"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -54,23 +56,36 @@ func (r *Route) check() error {
 		return fail("identity needs a session, and auth is off")
 	case r.Auth == AuthOff && r.Allow != nil:
 		return fail("allow needs a session, and auth is off")
+	case !origin.CleanPath(&http.Request{URL: &url.URL{Path: r.Path}}):
+		return fail("no request gets there: paths have no empty or dot elements, no backslash and no semicolon")
 	case r.Timeout < 0:
 		return fail("the timeout is negative")
 	}
+	for _, method := range r.Methods {
+		if !httpguts.ValidHeaderFieldName(method) || strings.ToUpper(method) != method || method == http.MethodTrace || method == http.MethodConnect {
+			return fail("methods: %q is not one that can be forwarded; names are in capitals", method)
+		}
+	}
+	names := map[string]bool{}
 	for header := range r.Identity {
-		if !httpguts.ValidHeaderFieldName(header) || forbiddenIdentity[http.CanonicalHeaderKey(header)] {
+		name := http.CanonicalHeaderKey(header)
+		if !httpguts.ValidHeaderFieldName(header) || forbiddenIdentity[name] {
 			return fail("identity: %q cannot carry a claim", header)
 		}
+		if names[name] {
+			return fail("identity: %q is there twice", name)
+		}
+		names[name] = true
 	}
 	return nil
 }
 
-// forbiddenIdentity are headers that mean something to HTTP itself.
-var forbiddenIdentity = map[string]bool{
-	"Authorization": true, "Connection": true, "Content-Length": true, "Cookie": true, "Host": true, "Te": true,
-	"Trailer": true, "Transfer-Encoding": true, "Upgrade": true, "Forwarded": true, "X-Forwarded-For": true,
-	"X-Forwarded-Host": true, "X-Forwarded-Proto": true, "X-Real-Ip": true, "X-Request-Id": true,
-}
+// forbiddenIdentity are headers that mean something to HTTP itself, or that we set to something else.
+var forbiddenIdentity = set(
+	"Authorization", "Connection", "Content-Length", "Content-Type", "Content-Encoding", "Cookie", "Expect", "Host", "Keep-Alive",
+	"Proxy-Connection", "Range", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host",
+	"X-Forwarded-Proto", "X-Real-Ip", "X-Request-Id",
+)
 
 // table finds routes by path: the exact one, else the longest prefix that ends in a slash.
 type table struct {
@@ -93,14 +108,19 @@ func (t *table) add(r *route) error {
 	return nil
 }
 
-func (t *table) match(path string) *route {
-	if r := t.exact[path]; r != nil {
-		return r
+// match finds the route of r. bare says that r reads the folder of a prefix by its name alone: /app, and the route is /app/.
+func (t *table) match(r *http.Request) (m *route, bare bool) {
+	path := r.URL.Path
+	if m := t.exact[path]; m != nil {
+		return m, false
 	}
-	for _, r := range t.prefixes {
-		if strings.HasPrefix(path, r.Path) {
-			return r
+	for _, m := range t.prefixes {
+		if strings.HasPrefix(path, m.Path) {
+			return m, false
+		}
+		if (r.Method == http.MethodGet || r.Method == http.MethodHead) && len(path)+1 == len(m.Path) && strings.HasPrefix(m.Path, path) {
+			return m, true
 		}
 	}
-	return nil
+	return nil, false
 }

@@ -1,50 +1,28 @@
 package proxy
 
 import (
-	"bufio"
+	"bytes"
 	"encoding/binary"
+	"io"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	"github.com/cloakroom-go/cloakroom/internal/telemetry"
 )
 
 // closeSessionOver is the close code that tells a page its session is over (private use, RFC 6455 §7.4.2).
 const closeSessionOver = 4401
 
-// socketWriter keeps hold of the connection that httputil.ReverseProxy takes over for a WebSocket.
-type socketWriter struct {
-	*telemetry.Exchange
-	socket atomic.Pointer[socket]
-}
+// goodbyeTime is how long a browser that does not read can hold up the end of its socket; and then, one that does not close.
+const goodbyeTime = 400 * time.Millisecond
 
-// Hijack is called once the upstream has agreed to the upgrade. The reverse proxy writes the 101 to the buffer and frames to
-// the connection.
-func (w *socketWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, buffered, err := w.Exchange.Hijack()
-	if err != nil {
-		return nil, nil, err
-	}
-	s := &socket{Conn: conn}
-	w.socket.Store(s)
-	return s, buffered, nil
-}
-
-// goodbye closes the connection, if there is one yet.
-func (w *socketWriter) goodbye() {
-	if s := w.socket.Load(); s != nil {
-		s.goodbye()
-	}
-}
-
-// socket follows the frames that go to the browser, so that a close frame can be put between two of them.
+// socket is the connection to the browser. It follows the frames that go there, so that a close frame can be put between two
+// of them.
 type socket struct {
 	net.Conn
 	mu     sync.Mutex
 	frames frameScanner
-	closed bool
+	open   bool // the handshake's answer has been written
+	closed bool // by goodbye
 }
 
 func (s *socket) Write(p []byte) (int, error) {
@@ -58,22 +36,50 @@ func (s *socket) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// goodbye sends the close frame where one fits and closes the connection. Amid a frame there is no place for it; the page then
-// sees the connection break.
+// handshake takes the answer that precedes the frames.
+type handshake struct{ *socket }
+
+func (h handshake) Write(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return 0, net.ErrClosed
+	}
+	h.open = bytes.HasSuffix(p, []byte("\r\n\r\n"))
+	return h.Conn.Write(p)
+}
+
+// goodbye sends the close frame where one fits; nothing follows it. Amid a frame there is no place for it: the page then sees
+// the connection break.
 func (s *socket) goodbye() {
+	_ = s.Conn.SetWriteDeadline(time.Now().Add(goodbyeTime)) // also ends a write that holds the lock
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return
 	}
 	s.closed = true
-	if s.frames.between() {
-		reason := "session over"
-		frame := append([]byte{0x88, byte(2 + len(reason))}, byte(closeSessionOver>>8), byte(closeSessionOver&0xff))
-		_ = s.Conn.SetWriteDeadline(time.Now().Add(time.Second))
-		_, _ = s.Conn.Write(append(frame, reason...))
+	if s.open && s.frames.between() {
+		_, _ = s.Conn.Write(closeFrame)
 	}
-	_ = s.Conn.Close()
+}
+
+var closeFrame = append([]byte{0x88, byte(2 + len(closeReason)), byte(closeSessionOver >> 8), byte(closeSessionOver & 0xff)}, closeReason...)
+
+const closeReason = "session over"
+
+// Close closes the connection. After goodbye it waits a moment for the browser's own close: to close on what it is still
+// sending would make some systems drop the close frame before the page has read it.
+func (s *socket) Close() error {
+	s.mu.Lock()
+	closed := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if half, ok := s.Conn.(interface{ CloseWrite() error }); ok && closed && half.CloseWrite() == nil {
+		_ = s.Conn.SetReadDeadline(time.Now().Add(goodbyeTime))
+		_, _ = io.Copy(io.Discard, s.Conn)
+	}
+	return s.Conn.Close()
 }
 
 // frameScanner keeps its place in a stream of WebSocket frames (RFC 6455 §5.2).

@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -13,58 +11,45 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cloakroom-go/cloakroom/internal/files"
 	"github.com/cloakroom-go/cloakroom/internal/origin"
 	"github.com/cloakroom-go/cloakroom/internal/telemetry"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// newFiles serves a folder.
-func (p *Proxy) newFiles(m *route) (http.Handler, error) {
-	handler, err := files.New(m.Files, m.File)
-	if err != nil {
-		return nil, fmt.Errorf("route %q: %w", m.Path, err)
-	}
-	strip := strings.TrimSuffix(m.Path, "/")
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s, ok := session.FromContext(r.Context()); ok {
-			x := telemetry.Of(r)
-			x.BeforeHeaders = func(h http.Header) { p.finish(x, r, h, s) }
-		}
-		if strip != "" {
-			http.StripPrefix(strip, handler).ServeHTTP(w, r)
-			return
-		}
-		handler.ServeHTTP(w, r)
-	}), nil
-}
-
 // upstream forwards the requests of one route to its API.
 type upstream struct {
-	proxy   *Proxy
-	route   *route
-	target  *url.URL
-	strip   string
-	forward httputil.ReverseProxy
+	proxy    *Proxy
+	route    *route
+	target   *url.URL
+	base     string // of the target's path, without a slash at its end
+	strip    string // what is taken off a request's path, likewise
+	identity []claimHeader
+	reverse  httputil.ReverseProxy
 }
 
-func (p *Proxy) newUpstream(m *route) (http.Handler, error) {
+// claimHeader is a header that carries a claim.
+type claimHeader struct{ name, claim string }
+
+func (p *Proxy) newUpstream(m *route) (*upstream, error) {
 	target, err := url.Parse(m.Upstream)
 	if err != nil || target.Host == "" || target.Scheme != "http" && target.Scheme != "https" ||
 		target.User != nil || target.RawQuery != "" || target.Fragment != "" {
 		return nil, fmt.Errorf("route %q: the upstream is not http(s)://host[:port][/path]", m.Path)
 	}
-	u := &upstream{proxy: p, route: m, target: target}
+	u := &upstream{proxy: p, route: m, target: target, base: strings.TrimSuffix(target.Path, "/")}
 	if m.StripPrefix {
 		u.strip = strings.TrimSuffix(m.Path, "/")
 	}
-	u.forward = httputil.ReverseProxy{
-		Rewrite:        u.rewrite,
-		Transport:      retryOnce{proxy: p, next: newTransport(m.Timeout)},
-		ModifyResponse: u.modify,
-		ErrorHandler:   u.fail,
+	for header, claim := range m.Identity {
+		u.identity = append(u.identity, claimHeader{http.CanonicalHeaderKey(header), claim})
+	}
+	u.reverse = httputil.ReverseProxy{
+		Rewrite:        rewrite,
+		Transport:      retryOnce{newTransport(m.Timeout)},
+		ModifyResponse: modify,
+		ErrorHandler:   fail,
 		BufferPool:     &buffers,
-		FlushInterval:  -1, // streams declare lengths too; a buffered answer gains nothing from waiting
+		FlushInterval:  20 * time.Millisecond, // of answers that declare their length; all others pass at once
 		ErrorLog:       slog.NewLogLogger(p.Answers.Log.Handler(), slog.LevelDebug),
 	}
 	return u, nil
@@ -76,6 +61,7 @@ func newTransport(timeout time.Duration) *http.Transport {
 		DialContext:            (&net.Dialer{Timeout: min(timeout, 10*time.Second), KeepAlive: 30 * time.Second}).DialContext,
 		ResponseHeaderTimeout:  timeout,
 		TLSHandshakeTimeout:    10 * time.Second,
+		ExpectContinueTimeout:  time.Second, // a refused upload is then not sent
 		ForceAttemptHTTP2:      true,
 		MaxIdleConns:           1024,
 		MaxIdleConnsPerHost:    256,
@@ -92,177 +78,141 @@ type bufferPool struct{ pool sync.Pool }
 func (b *bufferPool) Get() []byte  { return b.pool.Get().(*[32 << 10]byte)[:] }
 func (b *bufferPool) Put(p []byte) { b.pool.Put((*[32 << 10]byte)(p)) }
 
-func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if u.route.MaxBody > 0 && r.Body != nil && r.Body != http.NoBody {
-		if r.ContentLength > u.route.MaxBody {
-			u.proxy.Answers.Fail(w, r, session.Fail(session.TooLarge, "forward", "%d bytes, the route takes %d", r.ContentLength, u.route.MaxBody))
-			return
-		}
-		r.Body = http.MaxBytesReader(w, r.Body, u.route.MaxBody)
-	}
-	s, _ := session.FromContext(r.Context())
-	x := telemetry.Of(r)
-	x.BeforeHeaders = func(h http.Header) { u.proxy.finish(x, r, h, s) }
-	if s != nil && origin.IsUpgrade(r) {
-		u.serveSocket(x, r, s)
+// serve forwards one request.
+func (u *upstream) serve(x *telemetry.Exchange, r *http.Request, s *session.Session) {
+	c := &call{Exchange: x, upstream: u, in: r, session: s}
+	if !c.limitBody() {
 		return
 	}
-	u.forward.ServeHTTP(w, r)
-}
-
-// serveSocket forwards a WebSocket, which ends with its session: the page is told first, then the upstream is let go.
-func (u *upstream) serveSocket(x *telemetry.Exchange, r *http.Request, s *session.Session) {
-	over, end := u.proxy.Live.Watch(r.Context(), s)
-	defer end()
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	w := &socketWriter{Exchange: x}
-	context.AfterFunc(over, func() {
-		if context.Cause(over) == errSessionOver {
-			w.goodbye()
-		}
-		cancel()
-	})
-	u.forward.ServeHTTP(w, r.WithContext(ctx))
+	if s != nil && isSocket(r) {
+		c.serveSocket()
+		return
+	}
+	u.reverse.ServeHTTP(c, c.request(r.Context()))
+	c.scrubTrailers()
 }
 
 // rewrite makes the request that the upstream sees. It runs after hop-by-hop headers are gone, so that a client's
 // "Connection: Authorization" cannot take ours away.
-func (u *upstream) rewrite(pr *httputil.ProxyRequest) {
+func rewrite(pr *httputil.ProxyRequest) {
 	out, in := pr.Out, pr.In
-	path := out.URL.Path
-	if u.strip != "" {
-		path = "/" + strings.TrimPrefix(strings.TrimPrefix(path, u.strip), "/")
-		out.URL.RawPath = ""
-	}
-	out.URL.Scheme, out.URL.Host = u.target.Scheme, u.target.Host
-	if base := strings.TrimSuffix(u.target.Path, "/"); base != "" || u.strip != "" {
-		out.URL.Path, out.URL.RawPath = base+path, ""
-	}
-	out.Host = u.target.Host
+	c := callOf(in)
+	u, p := c.upstream, c.upstream.proxy
+	u.address(out)
 
 	h := out.Header
 	for name := range h {
-		if u.proxy.ours(name) {
+		if p.ours(name) {
 			delete(h, name)
 		}
 	}
-	if !origin.IsUpgrade(in) { // WebSockets only: "Upgrade: h2c" would take the connection out of our hands
-		delete(h, "Upgrade")
+	if isSocket(in) {
+		h["Upgrade"] = webSocket // alone: whoever names another protocol beside it must not get that one
+	} else {
+		delete(h, "Upgrade") // "Upgrade: h2c" would take the connection out of our hands
 		delete(h, "Connection")
 	}
-	u.proxy.Answers.Jar.Strip(h)
-	h["X-Forwarded-For"] = []string{u.proxy.Answers.Address(in)}
-	h["X-Forwarded-Host"] = u.proxy.host
-	h["X-Forwarded-Proto"] = u.proxy.proto
-	if x := telemetry.Of(in); x != nil {
-		h["X-Request-Id"] = []string{x.ID}
+	out.Trailer = nil
+	p.Answers.Jar.Strip(h)
+	if address := p.Answers.Address(in); address != "" {
+		h["X-Forwarded-For"] = []string{address}
 	}
-	s, _ := session.FromContext(in.Context())
+	h["X-Forwarded-Host"] = p.host
+	h["X-Forwarded-Proto"] = p.proto
+	h["X-Request-Id"] = []string{c.ID}
 	// The delivery cannot fail for a session that is alive; if one ever does, no token goes along.
-	if err := u.proxy.Delivery.Outbound(out, s); err != nil {
+	if err := p.Delivery.Outbound(out, c.session); err != nil {
 		delete(h, "Authorization")
 	}
-	for header, claim := range u.route.Identity {
+	for _, i := range u.identity {
 		value := ""
-		if s != nil {
-			value = headerValue(s.Grant.Claim(claim))
+		if c.session != nil {
+			value = headerValue(c.session.Grant.Claim(i.claim))
 		}
-		h[http.CanonicalHeaderKey(header)] = []string{value}
+		h[i.name] = []string{value}
 	}
 }
 
-// ours reports whether a header says to an upstream what only a gateway may say. Names with an underscore go as well: some
-// servers read "X_User" as "X-User".
-func (p *Proxy) ours(name string) bool {
-	return dropped[name] || p.identity[name] || strings.HasPrefix(name, "X-Forwarded-") || strings.HasPrefix(name, "X-User-") ||
-		strings.HasPrefix(name, "X-Auth-Request-") || strings.IndexByte(name, '_') >= 0
+var webSocket = []string{"websocket"}
+
+// isSocket reports whether r may become a WebSocket (RFC 6455 §4.1).
+func isSocket(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.ProtoMajor == 1 && r.ProtoMinor >= 1 && origin.IsUpgrade(r)
 }
 
-var dropped = set(
-	"Authorization", "Forwarded", "X-Original-Url", "X-Original-Uri", "X-Original-Method", "X-Rewrite-Url", "X-Real-Ip",
-	"X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip", "Cf-Connecting-Ip", "X-User", "X-Email", "X-Remote-User", "Remote-User",
-	"X-Ssl-Client-Cert", "Ssl-Client-Cert", "X-Client-Cert", "Client-Cert", "X-Http-Method", "X-Http-Method-Override",
-	"X-Method-Override", "X-Request-Id", "Sec-Secure-Session-Id", "Secure-Session-Response", "Proxy",
-)
-
-func set(names ...string) map[string]bool {
-	m := make(map[string]bool, len(names))
-	for _, name := range names {
-		m[name] = true
-	}
-	return m
-}
-
-// headerValue makes a claim fit for a header: what could end a line or is not text is left out.
-func headerValue(claim string) string {
-	return strings.Map(func(c rune) rune {
-		if c < ' ' || c == 0x7f {
-			return -1
+// address turns a request's URL into the upstream's. What the client encoded stays encoded.
+func (u *upstream) address(out *http.Request) {
+	to := out.URL
+	to.Scheme, to.Host, out.Host = u.target.Scheme, u.target.Host, u.target.Host
+	if u.strip != "" {
+		to.Path = withSlash(strings.TrimPrefix(to.Path, u.strip))
+		if raw, ok := strings.CutPrefix(to.RawPath, u.strip); ok {
+			to.RawPath = withSlash(raw)
+		} else {
+			to.RawPath = "" // the prefix itself was encoded: the usual form will do
 		}
-		return c
-	}, claim)
+	}
+	if u.base != "" {
+		if to.RawPath != "" {
+			to.RawPath = (&url.URL{Path: u.base}).EscapedPath() + to.RawPath
+		}
+		to.Path = u.base + to.Path
+	}
+}
+
+func withSlash(path string) string {
+	if strings.HasPrefix(path, "/") {
+		return path
+	}
+	return "/" + path
+}
+
+// public is the reverse of address for what an upstream says of itself: browsers cannot follow its own name, and need not
+// learn it (P7). Addresses elsewhere stay as they are.
+func (u *upstream) public(location string) string {
+	to, err := url.Parse(location)
+	if err != nil || !strings.EqualFold(to.Host, u.target.Host) {
+		return location
+	}
+	to.Scheme, to.Host, to.User = "", "", nil
+	path := to.EscapedPath()
+	if below, ok := strings.CutPrefix(path, (&url.URL{Path: u.base}).EscapedPath()); ok && (below == "" || below[0] == '/') {
+		path = u.strip + withSlash(below)
+	}
+	to.Path, to.RawPath = "", ""
+	return "/" + strings.TrimLeft(path, "/") + to.String() // "//" would name another host
 }
 
 // modify takes out of an answer what only the gateway may say to a browser (P9, K4).
-func (u *upstream) modify(res *http.Response) error {
-	h := res.Header
-	u.proxy.Answers.Jar.DropSet(h)
-	for name := range h {
-		if undeliverable[name] || strings.HasPrefix(name, "Access-Control-") {
-			delete(h, name)
+func modify(res *http.Response) error {
+	c := callOf(res.Request)
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		if _, asked := res.Request.Header["Upgrade"]; !asked {
+			return fmt.Errorf("the upstream switched protocols unasked")
 		}
 	}
-	s, ok := session.FromContext(res.Request.Context())
-	if !ok {
-		return nil
+	c.trailers = res.ContentLength < 0 || res.ProtoMajor > 1
+	h := res.Header
+	c.scrub(h)
+	for _, name := range [...]string{"Location", "Content-Location"} {
+		if locations, ok := h[name]; ok {
+			h[name] = []string{c.upstream.public(locations[0])}
+		}
 	}
-	if control, ok := h["Cache-Control"]; ok {
-		h["Cache-Control"] = []string{unshared(control)}
-	}
-	if strings.HasPrefix(h.Get("Content-Type"), "text/event-stream") {
-		res.Body = u.proxy.Live.Body(res, s)
+	if c.session != nil && res.StatusCode == http.StatusOK && isStream(h.Get("Content-Type")) {
+		res.Body = c.upstream.proxy.Live.Body(res, c.session)
 	}
 	return nil
 }
 
-// undeliverable are headers that speak for the whole origin, or for us.
-var undeliverable = set(
-	"Clear-Site-Data", "Strict-Transport-Security", "Alt-Svc", "Secure-Session-Registration", "Secure-Session-Challenge", "Cloakroom",
+// isStream reports whether answers of this type go on for as long as someone listens.
+func isStream(contentType string) bool {
+	contentType, _, _ = strings.Cut(contentType, ";")
+	contentType = strings.ToLower(strings.TrimSpace(contentType))
+	return streams[contentType] || strings.HasPrefix(contentType, "application/grpc")
+}
+
+var streams = set(
+	"text/event-stream", "application/x-ndjson", "application/ndjson", "application/jsonl", "application/json-seq",
+	"application/stream+json", "multipart/x-mixed-replace", "multipart/mixed",
 )
-
-// unshared keeps what an API says about the browser's own cache and takes away what it says to caches that people share: an
-// answer made for one session must not be served to another (H2).
-func unshared(control []string) string {
-	kept := []string{}
-	for _, line := range control {
-		for directive := range strings.SplitSeq(line, ",") {
-			directive = strings.TrimSpace(directive)
-			name, _, _ := strings.Cut(strings.ToLower(directive), "=")
-			switch name {
-			case "no-store":
-				return "no-store"
-			case "", "public", "s-maxage", "private", "proxy-revalidate":
-			default:
-				kept = append(kept, directive)
-			}
-		}
-	}
-	return strings.Join(append([]string{"private"}, kept...), ", ")
-}
-
-// fail answers when an upstream could not.
-func (u *upstream) fail(w http.ResponseWriter, r *http.Request, err error) {
-	var tooLarge *http.MaxBytesError
-	var timeout net.Error
-	code, hint := session.UpstreamDown, "is the upstream of route "+u.route.Path+" running at "+u.target.Host+"?"
-	switch {
-	case errors.As(err, &tooLarge):
-		code, hint = session.TooLarge, ""
-	case r.Context().Err() == context.Canceled:
-		return // the client has gone, or the session of a stream ended: nobody reads an answer
-	case errors.As(err, &timeout) && timeout.Timeout():
-		code, hint = session.UpstreamSlow, ""
-	}
-	u.proxy.Answers.Fail(w, r, &session.Error{Code: code, Op: "forward to " + u.target.Host, Err: err, Hint: hint})
-}

@@ -216,6 +216,17 @@ func (r *Keyring) MAC(purpose string) *MAC {
 // KeyID is the key that Sum should be made with.
 func (m *MAC) KeyID() KeyID { return m.sealer }
 
+// KeyIDs are all keys of the ring, that of Sum first.
+func (m *MAC) KeyIDs() []KeyID {
+	ids := []KeyID{m.sealer}
+	for id := range m.byID {
+		if id != m.sealer {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
 // Sum returns the authenticator of text under a key of the ring, and false for an unknown key.
 func (m *MAC) Sum(id KeyID, text []byte) ([32]byte, bool) {
 	secret, ok := m.byID[id]

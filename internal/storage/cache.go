@@ -19,10 +19,9 @@ const unwatchedTrust = time.Second
 
 // cache keeps opened sessions in memory, bounded in bytes, and knows how far they can be trusted.
 type cache struct {
-	entries  *otter.Cache[session.ID, entry]
-	watched  bool
-	lastLive atomic.Int64  // unix nanoseconds of the watch's last heartbeat
-	epoch    atomic.Uint64 // grows when changes may have been missed
+	entries *otter.Cache[session.ID, entry]
+	watched bool
+	epoch   atomic.Pointer[epoch] // the one that lasts
 
 	// What was loaded before an invalidation came must not be kept after it. Each shard counts invalidations, and a load
 	// that began under an older count is not kept.
@@ -30,25 +29,32 @@ type cache struct {
 	counts [64]uint64
 }
 
+// epoch is a time in which no change was missed. It begins with a watch and ends with its interruption; what was loaded in it
+// is good while it lasts, and was good until it was last known to last.
+type epoch struct {
+	lastLive atomic.Int64 // unix nanoseconds of the watch's last heartbeat; 0: no watch is up yet
+}
+
 // entry is a session as it was read, and when. Its Carried is its Generation.
 type entry struct {
 	s      *session.Session
+	size   int // of its record's body in bytes
 	loaded time.Time
-	epoch  uint64
+	epoch  *epoch
 }
 
 func newCache(maxBytes int64) (*cache, error) {
 	entries, err := otter.New(&otter.Options[session.ID, entry]{
 		MaximumWeight: uint64(maxBytes),
-		Weigher: func(_ session.ID, e entry) uint32 {
-			t := e.s.Grant.Tokens
-			return uint32(1024 + 2*(len(t.Access)+len(t.Refresh)+len(t.ID)) + 64*len(e.s.Grant.Claims))
-		},
+		// The tokens take what they take as text; claims, opened, take up to three times that.
+		Weigher: func(_ session.ID, e entry) uint32 { return uint32(1024 + 3*e.size) },
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &cache{entries: entries}, nil
+	c := &cache{entries: entries}
+	c.epoch.Store(new(epoch))
+	return c, nil
 }
 
 // get returns a cached session, and whether it can be taken for the store's own word.
@@ -60,19 +66,22 @@ func (c *cache) get(id session.ID, now time.Time) (e entry, trusted, ok bool) {
 	if !c.watched {
 		return e, now.Sub(e.loaded) < unwatchedTrust, true
 	}
-	return e, e.epoch == c.epoch.Load() && now.UnixNano()-c.lastLive.Load() < int64(watchPatience), true
+	return e, e.epoch == c.epoch.Load() && now.UnixNano()-e.epoch.lastLive.Load() < int64(watchPatience), true
 }
 
 // verified is when an entry was last known to be what the store has.
 func (c *cache) verified(e entry) time.Time {
-	if live := time.Unix(0, c.lastLive.Load()); c.watched && e.epoch == c.epoch.Load() && live.After(e.loaded) {
+	if live := time.Unix(0, e.epoch.lastLive.Load()); live.After(e.loaded) {
 		return live
 	}
 	return e.loaded
 }
 
 // mark is taken before the store is read and given to put afterwards.
-type mark struct{ count, epoch uint64 }
+type mark struct {
+	count uint64
+	epoch *epoch
+}
 
 func (c *cache) mark(id session.ID) mark {
 	shard := id[0] % 64
@@ -82,7 +91,8 @@ func (c *cache) mark(id session.ID) mark {
 }
 
 // put keeps a session that was read, or written, after m was taken, unless a newer one is there or a change was told since.
-func (c *cache) put(s *session.Session, m mark, now time.Time) {
+// Size is that of its record's body in bytes.
+func (c *cache) put(s *session.Session, size int, m mark, now time.Time) {
 	shard := s.ID[0] % 64
 	c.mu[shard].Lock()
 	defer c.mu[shard].Unlock()
@@ -92,7 +102,7 @@ func (c *cache) put(s *session.Session, m mark, now time.Time) {
 	if old, ok := c.entries.GetIfPresent(s.ID); ok && old.s.Version > s.Version {
 		return
 	}
-	c.entries.Set(s.ID, entry{s: s, loaded: now, epoch: m.epoch})
+	c.entries.Set(s.ID, entry{s: s, size: size, loaded: now, epoch: m.epoch})
 }
 
 // drop forgets a session, whoever is loading it now.
@@ -104,24 +114,30 @@ func (c *cache) drop(id session.ID) {
 	c.entries.Invalidate(id)
 }
 
-// watch follows the store's changes until ctx ends, and passes each on to then. A watch that breaks is taken up again.
+// watch follows the store's changes until ctx ends, and passes each on to then. A watch that breaks is taken up again; then is
+// told Lost for what may have been missed in between.
 func (c *cache) watch(ctx context.Context, w session.Watcher, then func(session.Change)) {
 	for ctx.Err() == nil {
+		up := false // this watch is subscribed, and has missed nothing since
 		_ = w.Watch(ctx, func(change session.Change) {
 			switch change.Kind {
 			case session.Changed:
 				c.drop(change.ID)
 			case session.Lost:
-				c.epoch.Add(1)
+				c.epoch.Store(new(epoch))
+				up = false
 			case session.Live:
 				now := time.Now().UnixNano()
-				if now-c.lastLive.Load() >= int64(watchPatience) {
-					c.epoch.Add(1) // it was silent: nobody knows what it did not tell
+				if !up || now-c.epoch.Load().lastLive.Load() >= int64(watchPatience) {
+					c.epoch.Store(new(epoch)) // nobody knows what it did not tell
+					then(session.Change{Kind: session.Lost})
 				}
-				c.lastLive.Store(now)
+				up = true
+				c.epoch.Load().lastLive.Store(now)
 			}
 			then(change)
 		})
+		c.epoch.Store(new(epoch))
 		select {
 		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():

@@ -40,15 +40,16 @@ func (n *Notes) Take(ctx context.Context, kind, name string) ([]byte, error) {
 	}
 	// Whoever overwrites it first has it: a plain delete would let two readers pass.
 	taken := session.Record{ID: id, Version: rec.Version, WriteID: [16]byte(seal.Random(16)), Expires: rec.Expires}
-	if err := n.store.Put(ctx, taken); err != nil {
+	switch err := n.store.Put(ctx, taken); {
+	case session.CodeOf(err) == session.Conflict:
 		return nil, &session.Error{Code: session.None, Op: "take note", Err: err}
+	case err != nil:
+		return nil, err
 	}
 	if len(rec.Body) == 0 {
 		return nil, &session.Error{Code: session.None, Op: "take note"}
 	}
-	if err := n.store.Delete(ctx, id); err != nil {
-		return nil, err
-	}
+	_ = n.store.Delete(ctx, id) // what is left says nothing, and goes when its time is over
 	text, err := n.box.OpenUnder([]byte(name), rec.Body, id[:])
 	if err != nil {
 		return nil, &session.Error{Code: session.None, Op: "take note", Err: err}

@@ -147,7 +147,7 @@ func (t *Tickets) read(ctx context.Context, id session.ID, secret []byte) (*sess
 	if err != nil {
 		return nil, err
 	}
-	t.cache.put(s, m, time.Now())
+	t.cache.put(s, len(rec.Body), m, time.Now())
 	return s, nil
 }
 
@@ -247,21 +247,22 @@ func (t *Tickets) put(ctx context.Context, next *session.Session, m mark) (*sess
 	}
 	next.Version++
 	next.Carried = next.Generation
-	t.cache.put(next, m, time.Now())
+	t.cache.put(next, len(text), m, time.Now())
 	return next, nil
 }
 
 // keys are what a session can be found by: its person, and the provider's own session.
 func (t *Tickets) keys(g session.Grant) []session.Key {
-	keys := []session.Key{t.key(g.Issuer, "sub", g.Subject)}
+	ring := t.index.KeyID()
+	keys := []session.Key{t.key(ring, g.Issuer, "sub", g.Subject)}
 	if g.SID != "" {
-		keys = append(keys, t.key(g.Issuer, "sid", g.SID))
+		keys = append(keys, t.key(ring, g.Issuer, "sid", g.SID))
 	}
 	return keys
 }
 
-func (t *Tickets) key(issuer, kind, value string) session.Key {
-	sum, _ := t.index.Sum(t.index.KeyID(), []byte(issuer+"\x00"+kind+"\x00"+value))
+func (t *Tickets) key(ring seal.KeyID, issuer, kind, value string) session.Key {
+	sum, _ := t.index.Sum(ring, []byte(issuer+"\x00"+kind+"\x00"+value))
 	return session.Key(sum[:16])
 }
 
@@ -275,13 +276,13 @@ func (t *Tickets) Write(w http.ResponseWriter, r *http.Request, s *session.Sessi
 	if e, _, ok := t.cache.get(s.ID, now); ok && e.s.Version > s.Version {
 		current = e.s
 	}
-	if current.Generation == s.Carried {
-		return // the browser has it
+	if current.Generation <= s.Carried {
+		return // the browser has it; a newer one is not known here yet, and must not be taken back
 	}
 	// The session may have ended while this request was under way, and its end, or a new login, has had its say about the
 	// cookie. A late answer must not speak over it.
 	current, err := t.newest(r.Context(), current)
-	if err != nil || t.verdict(current, s.Carried, now) != nil {
+	if err != nil || current.Generation <= s.Carried || t.verdict(current, s.Carried, now) != nil {
 		return
 	}
 	a := cookie.Attributes{SameSite: t.sameSite}
@@ -300,20 +301,24 @@ func (t *Tickets) End(ctx context.Context, which session.Selector) (int, error) 
 	if !ok {
 		return 0, session.Fail(session.Internal, "end sessions", "this store has no index of people")
 	}
-	key := t.key(which.Issuer, "sub", which.Subject)
+	kind, value := "sub", which.Subject
 	if which.SID != "" {
-		key = t.key(which.Issuer, "sid", which.SID)
+		kind, value = "sid", which.SID
 	}
-	found, err := index.Find(ctx, key)
-	if err != nil {
-		return 0, err
-	}
-	for i, rec := range found {
-		if err := t.end(ctx, rec.ID); err != nil {
-			return i, err
+	ended := 0
+	for _, ring := range t.index.KeyIDs() { // a record keeps the key it was last written under
+		found, err := index.Find(ctx, t.key(ring, which.Issuer, kind, value))
+		if err != nil {
+			return ended, err
+		}
+		for _, rec := range found {
+			if err := t.end(ctx, rec.ID); err != nil {
+				return ended, err
+			}
+			ended++
 		}
 	}
-	return len(found), nil
+	return ended, nil
 }
 
 // end deletes one session. The cache forgets it first and last: nobody may be served from it while the store is asked, and

@@ -1,0 +1,50 @@
+# Everything a developer needs. `make help` lists it.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+.PHONY: help demo build test test-all test-go test-client test-e2e bench fuzz generate check-format tools
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+demo: ## run the demo at http://127.0.0.1:8080
+	go run ./cmd/cloakroom demo
+
+build: ## build the program into bin/
+	CGO_ENABLED=0 go build -trimpath -o bin/cloakroom ./cmd/cloakroom
+
+test: tools ## everything that must pass; installs what it needs
+	@$(MAKE) --no-print-directory check-format
+	@$(MAKE) --no-print-directory -j2 --output-sync=target test-go test-client
+
+test-all: test ## every combination, the model tests for longer, the fuzz targets for a minute each
+	go test -race -count=1 ./session ./internal/storage -rapid.checks=2000
+	@$(MAKE) --no-print-directory fuzz
+
+tools: ## install what the tests need: Debian's browsers, npm packages
+	@./scripts/install.sh
+
+check-format:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "gofmt wants to change: $$unformatted"; exit 1; }
+	go vet ./...
+
+test-go: ## the Go tests, with the race detector
+	go test -race -count=1 ./...
+
+test-client: ## the TypeScript client: types, tests, and that the committed build is what the source makes
+	cd web/client && npm test && npm run check-build
+
+test-e2e: ## the browser suite
+	cd e2e && node run.js
+
+bench: ## CPU per request beside a bare reverse proxy
+	go run ./bench
+
+fuzz: ## each fuzz target for a minute
+	@for target in $$(grep -rhoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | cut -d' ' -f2); do \
+		package=$$(dirname $$(grep -rlE --include='*_test.go' "^func $$target\(" . | head -1)); \
+		echo "fuzz $$package $$target"; go test $$package -run '^$$' -fuzz "^$$target$$" -fuzztime 60s; \
+	done
+
+generate: ## write the generated pages of the docs anew
+	go generate ./...

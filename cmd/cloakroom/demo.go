@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cloakroom-go/cloakroom/config"
+	"github.com/cloakroom-go/cloakroom/internal/demo"
+)
+
+func demoCommand() *cobra.Command {
+	var o demo.Options
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "Show everything in one process: provider, API, page and gateway",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			logs, err := openLogs(config.Log{Level: slog.LevelInfo, Format: "auto", Access: "off", Audit: "off"})
+			if err != nil {
+				return err
+			}
+			defer logs.Close()
+			o.Log = logs.log
+			return demo.Run(c.Context(), o, func(url string) {
+				fmt.Fprintf(c.OutOrStdout(), "\n  The demonstration runs at %s\n  Sign in with any name and any password. Ctrl-C ends it.\n\n", url)
+			})
+		},
+	}
+	c.Flags().StringVar(&o.Listen, "listen", "127.0.0.1:8080", "address on this machine")
+	c.Flags().StringVar(&o.Dir, "dir", demoFolder(), "where sessions and keys of the demonstration rest")
+	return c
+}
+
+func demoFolder() string {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "cloakroom-demo"
+	}
+	return filepath.Join(cache, "cloakroom-demo")
+}

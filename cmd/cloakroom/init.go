@@ -1,0 +1,87 @@
+package main
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"os"
+	"path/filepath"
+	"text/template"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cloakroom-go/cloakroom"
+)
+
+//go:embed cloakroom.yaml.tmpl
+var example string
+
+// answers fill in the example.
+type answers struct{ URL, Issuer, ClientID, Upstream, Key, Secret string }
+
+func initCommand() *cobra.Command {
+	var path string
+	a := answers{Key: "cloakroom.key", Secret: "client.secret"}
+	c := &cobra.Command{
+		Use:   "init",
+		Short: "Write a configuration to start from, with a fresh key",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := initialize(path, a); err != nil {
+				return err
+			}
+			folder := filepath.Dir(path)
+			_, err := fmt.Fprintf(c.OutOrStdout(), `wrote %s
+wrote %s (keep it secret)
+
+Next:
+  1. register %s/auth/callback as redirect URI at the provider
+  2. write the issuer and client_id it shows you into %[1]s, and the client secret into %[4]s
+  3. cloakroom check --config %[1]s
+`, path, filepath.Join(folder, a.Key), a.URL, filepath.Join(folder, a.Secret))
+			return err
+		},
+	}
+	configFlag(c, &path)
+	c.Flags().StringVar(&a.URL, "url", "http://localhost:8080", "what the browser will type")
+	c.Flags().StringVar(&a.Issuer, "issuer", "https://login.example.com/", "the provider's issuer")
+	c.Flags().StringVar(&a.ClientID, "client-id", "my-app", "as registered at the provider")
+	c.Flags().StringVar(&a.Upstream, "upstream", "http://127.0.0.1:3000", "the API behind the gateway")
+	return c
+}
+
+// initialize writes configuration and key, both or none, over nothing.
+func initialize(path string, a answers) error {
+	t := template.Must(template.New("").Funcs(template.FuncMap{"text": quoted}).Parse(example))
+	var text bytes.Buffer
+	if err := t.Execute(&text, a); err != nil {
+		return err
+	}
+	key := filepath.Join(filepath.Dir(path), a.Key)
+	if err := create(key, 0o600, cloakroom.NewKey()+"\n"); err != nil {
+		return err
+	}
+	if err := create(path, 0o644, text.String()); err != nil {
+		os.Remove(key)
+		return err
+	}
+	return nil
+}
+
+func create(path string, mode os.FileMode, text string) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if os.IsExist(err) {
+		return fmt.Errorf("%s exists already; nothing was written", path)
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := file.WriteString(text); err != nil {
+		file.Close()
+		return err
+	}
+	return file.Close()
+}
+
+// quoted writes a text so that YAML takes it as it is.
+func quoted(text string) string { return fmt.Sprintf("%q", text) }

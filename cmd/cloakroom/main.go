@@ -1,0 +1,110 @@
+// Command cloakroom is a gateway that keeps OAuth tokens out of browsers.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cloakroom-go/cloakroom/config"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// The exit statuses.
+const (
+	exitFailed      = 1
+	exitWrongConfig = 2
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	time.Local = time.UTC // logs are read beside those of other machines
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // the second signal ends the process at once
+	return report(os.Stderr, program().ExecuteContext(ctx))
+}
+
+func program() *cobra.Command {
+	c := &cobra.Command{
+		Use:           "cloakroom",
+		Short:         "A gateway that keeps OAuth tokens out of browsers",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	c.AddCommand(serveCommand(), demoCommand(), initCommand(), checkCommand(), keysCommand(), versionCommand())
+	return c
+}
+
+// configFlag adds --config.
+func configFlag(c *cobra.Command, path *string) {
+	c.Flags().StringVarP(path, "config", "c", "cloakroom.yaml", "configuration file")
+}
+
+// errSilent is a failure that was told already.
+var errSilent = errors.New("failed")
+
+// report tells an error and returns the exit status.
+func report(w io.Writer, err error) int {
+	var wrong config.Problems
+	var refused configError
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errSilent):
+		return exitFailed
+	case errors.As(err, &wrong):
+		fmt.Fprintln(w, wrong.Error())
+		return exitWrongConfig
+	}
+	fmt.Fprintf(w, "cloakroom: %v\n", err)
+	if hint := hintOf(err); hint != "" {
+		fmt.Fprintf(w, "hint: %s\n", hint)
+	}
+	if errors.As(err, &refused) {
+		return exitWrongConfig
+	}
+	return exitFailed
+}
+
+// configError is a mistake in the configuration that has no line of its own.
+type configError struct{ error }
+
+func (e configError) Unwrap() error { return e.error }
+
+// hinted is an error with what an operator can do about it.
+type hinted struct {
+	error
+	hint string
+}
+
+func (e hinted) Unwrap() error { return e.error }
+
+func hintOf(err error) string {
+	var h hinted
+	if errors.As(err, &h) {
+		return h.hint
+	}
+	return session.HintOf(err)
+}
+
+// load reads the configuration. A file that cannot be read is a wrong configuration, too.
+func load(path string) (*config.Config, error) {
+	c, err := config.Load(path)
+	var wrong config.Problems
+	switch {
+	case err == nil || errors.As(err, &wrong):
+		return c, err
+	case errors.Is(err, os.ErrNotExist):
+		err = hinted{err, "cloakroom init writes one; --config names another"}
+	}
+	return nil, configError{err}
+}

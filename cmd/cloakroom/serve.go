@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+
+	"github.com/cloakroom-go/cloakroom"
+	"github.com/cloakroom-go/cloakroom/config"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// drainWithin is how long requests in flight may take to end, once the program is told to.
+const drainWithin = 30 * time.Second
+
+func serveCommand() *cobra.Command {
+	var path string
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the gateway",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := load(path)
+			if err != nil {
+				return err
+			}
+			logs, err := openLogs(cfg.Log)
+			if err != nil {
+				return err
+			}
+			defer logs.Close()
+			return serve(c.Context(), cfg, logs)
+		},
+	}
+	configFlag(c, &path)
+	return c
+}
+
+// serve runs until ctx ends, and then lets everything that was begun come to its end.
+func serve(ctx context.Context, cfg *config.Config, logs *logs) (err error) {
+	for _, w := range cfg.Warnings {
+		logs.log.Warn(w)
+	}
+	var crypt *tls.Config
+	if cfg.TLS != (config.TLS{}) {
+		c, err := loadCertificate(cfg.TLS, logs.log)
+		if err != nil {
+			return err
+		}
+		go c.follow(ctx)
+		crypt = c.tls()
+	}
+	// The ports first: a second gateway is told so before it touches the store.
+	public, err := listen("listen", cfg.Listen)
+	if err != nil {
+		return err
+	}
+	defer public.Close()
+	var private net.Listener
+	if cfg.Admin != "off" {
+		if private, err = listen("admin", cfg.Admin); err != nil {
+			return err
+		}
+		defer private.Close()
+	}
+
+	store, closer, err := config.OpenStore(ctx, cfg.StoreDSN)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closer.Close()) }()
+	cfg.Store = store
+
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	cfg.Observe = cloakroom.Observe{Log: logs.log, Access: logs.access, Audit: logs.audit, Metrics: metrics}
+	// Not ctx: the gateway goes on following its store while requests drain.
+	gateway, err := cloakroom.New(context.WithoutCancel(ctx), cfg.Config)
+	if err != nil {
+		return newFailed(err)
+	}
+
+	servers := newServers(logs.log)
+	duties := &admin{gateway: gateway}
+	if private != nil {
+		servers.start(private, duties.handler(metrics, cfg.PProf), nil)
+	}
+	front := servers.start(public, gateway, crypt)
+	logs.log.Info("serving", "url", cfg.URL, "listen", public.Addr().String(), "admin", addressOf(private), "version", version())
+
+	select {
+	case <-ctx.Done():
+	case err = <-servers.failed:
+	}
+	duties.draining.Store(true) // first, so that whoever spreads the load sends no more
+	logs.log.Info("draining", "at_most", drainWithin.String())
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWithin)
+	defer cancel()
+	if drained := front.Shutdown(end); drained != nil {
+		logs.log.Warn("requests were cut off after the time to drain", "error", drained.Error())
+		front.Close()
+	}
+	// Renewals and revocations that requests began have a life of their own. They get time even if requests took all of it.
+	settle, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWithin)
+	defer cancel()
+	err = errors.Join(err, gateway.Close(settle))
+	servers.close()
+	logs.log.Info("stopped")
+	return err
+}
+
+// newFailed tells a wrong configuration from a store that is away.
+func newFailed(err error) error {
+	if session.CodeOf(err) == session.Unavailable {
+		return err
+	}
+	return configError{err}
+}
+
+func listen(key, address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, hinted{fmt.Errorf("%s: %s is taken by another program", key, address), "stop it, or change " + key + " in the configuration"}
+	case errors.Is(err, syscall.EACCES):
+		return nil, hinted{fmt.Errorf("%s: %s needs rights that this program does not have", key, address), "take a port from 1024 on, or give the program CAP_NET_BIND_SERVICE"}
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	return l, nil
+}
+
+func addressOf(l net.Listener) string {
+	if l == nil {
+		return "off"
+	}
+	return l.Addr().String()
+}
+
+// servers are the listeners at work.
+type servers struct {
+	log    *slog.Logger
+	all    []*http.Server
+	failed chan error
+}
+
+func newServers(log *slog.Logger) *servers {
+	return &servers{log: log, failed: make(chan error, 2)}
+}
+
+// start serves h. There is no time-out for writing: streams last. A nil crypt is plain http.
+func (s *servers) start(l net.Listener, h http.Handler, crypt *tls.Config) *http.Server {
+	server := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		TLSConfig:         crypt,
+		ErrorLog:          log.New(serverLog{s.log}, "", 0),
+	}
+	s.all = append(s.all, server)
+	go func() {
+		err := error(nil)
+		if crypt != nil {
+			err = server.ServeTLS(l, "", "")
+		} else {
+			err = server.Serve(l)
+		}
+		if !errors.Is(err, http.ErrServerClosed) {
+			s.failed <- fmt.Errorf("serve %s: %w", l.Addr(), err)
+		}
+	}()
+	return server
+}
+
+func (s *servers) close() {
+	for _, server := range s.all {
+		server.Close()
+	}
+}

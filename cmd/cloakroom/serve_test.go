@@ -1,0 +1,240 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom"
+)
+
+// process is the program at work.
+type process struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	lines  chan map[string]any // of its log
+	stdout string              // file
+	public string              // http://HOST:PORT
+	admin  string
+}
+
+// start runs "cloakroom serve" and returns when it serves.
+func start(t *testing.T, config string, environ ...string) *process {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{"cloakroom.yaml": config, "cloakroom.key": cloakroom.NewKey()} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := &process{t: t, lines: make(chan map[string]any, 100), stdout: filepath.Join(dir, "stdout")}
+	out, err := os.Create(p.stdout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.cmd = exec.Command("cloakroom", "serve")
+	p.cmd.Dir, p.cmd.Stdout = dir, out
+	p.cmd.Env = append(os.Environ(), environ...)
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		defer close(p.lines)
+		for scan := bufio.NewScanner(stderr); scan.Scan(); {
+			var line map[string]any
+			if json.Unmarshal(scan.Bytes(), &line) != nil {
+				line = map[string]any{"msg": scan.Text()}
+			}
+			p.lines <- line
+		}
+	}()
+	t.Cleanup(func() {
+		p.cmd.Process.Kill()
+		for range p.lines {
+		}
+		<-read
+		p.cmd.Wait()
+		out.Close()
+	})
+	line := p.await("serving")
+	p.public, p.admin = "http://"+line["listen"].(string), "http://"+line["admin"].(string)
+	return p
+}
+
+// await returns the next line of the log with that message.
+func (p *process) await(message string) map[string]any {
+	p.t.Helper()
+	limit := time.After(10 * time.Second)
+	for {
+		select {
+		case line, ok := <-p.lines:
+			if !ok {
+				p.t.Fatalf("the program ended before it said %q", message)
+			}
+			if line["msg"] == message {
+				return line
+			}
+		case <-limit:
+			p.t.Fatalf("the program never said %q", message)
+		}
+	}
+}
+
+// get returns status and body.
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	res, err := client.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(body)
+}
+
+const served = `url: http://localhost:8080
+listen: 127.0.0.1:0
+admin: 127.0.0.1:0
+keys: [{file: cloakroom.key}]
+providers:
+  main: {issuer: "${ISSUER}", client_id: app, client_secret: s3cr3t}
+routes:
+  - {path: /slow, upstream: "${UPSTREAM}", auth: off}
+  - {path: /api/, upstream: "${UPSTREAM}"}
+`
+
+// SIGTERM while a request waits for the upstream: readiness goes first, the request gets its answer, new ones are refused, the
+// access log has all of it, and the exit status is 0.
+func TestServe_SIGTERMDrains(t *testing.T) {
+	arrived, release := make(chan struct{}), make(chan struct{})
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		close(arrived)
+		<-release
+		io.WriteString(w, "the answer")
+	}))
+	defer upstream.Close()
+	p := start(t, served, "ISSUER="+newProvider(t), "UPSTREAM="+upstream.URL)
+
+	if status, body := get(t, p.admin+"/readyz"); status != 200 || strings.Contains(body, `"ok":false`) {
+		t.Fatalf("readyz: %d %s", status, body)
+	}
+	type result struct {
+		status int
+		body   string
+	}
+	answered := make(chan result, 1)
+	go func() {
+		status, body := get(t, p.public+"/slow")
+		answered <- result{status, body}
+	}()
+	<-arrived
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	p.await("draining")
+	if status, body := get(t, p.admin+"/readyz"); status != 503 || !strings.Contains(body, `{"ok":false,"subject":"process","text":"is shutting down"}`) {
+		t.Errorf("readyz while draining: %d %s", status, body)
+	}
+	if status, _ := get(t, p.admin+"/healthz"); status != 200 {
+		t.Errorf("healthz while draining: %d", status)
+	}
+	close(release)
+	if got := <-answered; got != (result{200, "the answer"}) {
+		t.Errorf("the request in flight got %v", got)
+	}
+	p.await("stopped")
+	for range p.lines { // until standard error is closed
+	}
+	if err := p.cmd.Wait(); err != nil {
+		t.Errorf("exit: %v", err)
+	}
+	if conn, err := net.Dial("tcp", strings.TrimPrefix(p.public, "http://")); err == nil {
+		conn.Close()
+		t.Error("the port still takes connections")
+	}
+	log, err := os.ReadFile(p.stdout)
+	if err != nil || !strings.Contains(string(log), `"path":"/slow"`) {
+		t.Errorf("the access log lacks the request: %s, %v", log, err)
+	}
+}
+
+// A provider that is down does not keep the gateway from starting; readiness says why.
+func TestServe_StartsWithoutProvider(t *testing.T) {
+	p := start(t, served, "ISSUER=http://127.0.0.1:1", "UPSTREAM=http://127.0.0.1:1")
+	status, body := get(t, p.admin+"/readyz")
+	if status != 503 || !strings.Contains(body, `{"ok":false,"subject":"provider main"`) {
+		t.Errorf("readyz: %d %s", status, body)
+	}
+	for line := range strings.Lines(body) {
+		var f finding
+		if err := json.Unmarshal([]byte(line), &f); err != nil || f.Subject == "" || !f.OK && f.Text == "" {
+			t.Errorf("%q is no finding: %v", line, err)
+		}
+	}
+	if status, _ := get(t, p.admin+"/healthz"); status != 200 {
+		t.Errorf("healthz: %d", status)
+	}
+}
+
+func TestServe_G6_OnlyTheAdminListenerHasMetrics(t *testing.T) {
+	p := start(t, served, "ISSUER="+newProvider(t), "UPSTREAM=http://127.0.0.1:1")
+	get(t, p.public+"/api/x")
+	status, body := get(t, p.admin+"/metrics")
+	for _, want := range []string{"go_goroutines ", "process_cpu_seconds_total ", "cloakroom_requests_total{"} {
+		if status != 200 || !strings.Contains(body, want) {
+			t.Errorf("metrics: %d, without %s", status, want)
+		}
+	}
+	if status, _ := get(t, p.admin+"/debug/pprof/"); status != 404 {
+		t.Errorf("profiles without being asked for: %d", status)
+	}
+	for _, path := range []string{"/metrics", "/healthz", "/readyz", "/debug/pprof/", "/debug/vars"} {
+		if status, _ := get(t, p.public+path); status == 200 {
+			t.Errorf("the public listener serves %s", path)
+		}
+	}
+	p2 := start(t, served, "ISSUER="+newProvider(t), "UPSTREAM=http://127.0.0.1:1", "CLOAKROOM_PPROF=true")
+	if status, _ := get(t, p2.admin+"/debug/pprof/"); status != 200 {
+		t.Errorf("profiles that were asked for: %d", status)
+	}
+}
+
+// What a client may send before it is anyone is bounded.
+func TestServe_HeadersAreBounded(t *testing.T) {
+	p := start(t, served, "ISSUER="+newProvider(t), "UPSTREAM=http://127.0.0.1:1")
+	conn, err := net.Dial("tcp", strings.TrimPrefix(p.public, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	go io.WriteString(conn, "GET /api/ HTTP/1.1\r\nHost: localhost\r\nX: "+strings.Repeat("x", 100<<10)+"\r\n\r\n")
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("status %d", res.StatusCode)
+	}
+}

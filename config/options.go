@@ -1,0 +1,246 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// options reads all there is. The order is that of the reference.
+func options(f *form, c *Config) {
+	f.text(&c.URL, "url", "", "What the browser types: scheme, host and port. It decides the redirect URI, cookie names and `Secure`.", origin)
+	f.flag(&c.InsecureHTTP, "insecure_http", false, "Allow a plain `http` url on a host that is not this machine. Everyone on the network can take the sessions over.")
+	f.text(&c.Listen, "listen", ":8080", "Where browsers connect to: `HOST:PORT`, or `:PORT` for all addresses.", address)
+	f.text(&c.Admin, "admin", "127.0.0.1:9090", "Health, readiness and metrics. Never the public port; `off` for none.", orOff(address))
+	f.flag(&c.PProf, "pprof", false, "Serve Go profiles under `/debug/pprof/` of the admin listener.")
+	f.text(&c.Endpoints.Prefix, "prefix", "/auth/", "Path of Cloakroom's own endpoints.", prefix)
+	f.words(&c.Guard.Origins, "origins", nil, "Front ends on other origins that may use the session: exact, scheme and port included.", origin)
+	f.prefixes(&c.Trusted, "trusted_proxies", "Networks of the proxies in front, whose `X-Forwarded-For` counts.")
+	var keys []secret
+	f.secrets(&keys, "keys", "Keys of 32 bytes that seal cookies and records. The first seals, all open. `cloakroom keys new` makes one.", sealingKey)
+	f.text(&c.StoreDSN, "store", "sqlite:cloakroom.db", "Where sessions rest: `sqlite:PATH`, or `memory:`, which forgets them at the end of the process.", dsn)
+
+	f.each("providers", "NAME", "OpenID providers, by a name of your choice. One is needed.", func(f *form, name string) { provider(f, name, c) })
+
+	defaults := session.DefaultOptions()
+	var storage, delivery string
+	f.word(&storage, "session.storage", "store", []string{"store"}, "Where the session rests.")
+	f.duration(&c.Session.Idle, "session.idle", defaults.Idle, time.Minute, year, "End a session after this long without a request; at least 1m.")
+	f.duration(&c.Session.Absolute, "session.absolute", defaults.Absolute, time.Minute, year, "End a session this long after the login, whatever happens; at least `session.idle`.")
+	f.flag(&c.Session.Persistent, "session.persistent", defaults.Persistent, "Keep the cookie when the browser closes.")
+	f.word(&c.Cookie.SameSite, "session.same_site", "strict", []string{"strict", "lax"}, "`SameSite` of the session cookie.")
+	f.duration(&c.Session.CacheStale, "session.cache_stale", defaults.CacheStale, 0, time.Minute, "While the store is away, go on with sessions that were verified this recently; 0s to 60s.")
+	f.words(&c.Endpoints.Claims, "session.claims", []string{"sub", "name", "email", "picture", "preferred_username"}, "Claims that the page is told.", claim)
+	f.word(&delivery, "tokens.delivery", "proxy", []string{"proxy"}, "How the access token reaches the API.")
+
+	c.Endpoints.Allow = allow(f)
+
+	f.all("routes", "What is where: the longest path that fits wins. One is needed.", func(f *form) { route(f, c) })
+
+	f.text(&c.TLS.Cert, "tls.cert", "", "File with the certificate and its chain, PEM. Read again when it changes.", f.there)
+	f.text(&c.TLS.Key, "tls.key", "", "File with the certificate's key, PEM.", f.there)
+	f.text(&c.Endpoints.SignedOut, "logout.signed_out", "", "Path to go to after logout; without it a page of Cloakroom's own.", landing)
+	f.words(&c.Endpoints.ClearSite, "logout.clear_site", []string{"cache"}, "`Clear-Site-Data` at logout: `cache`, `storage`.", oneOf("cache", "storage"))
+	f.count(&c.Endpoints.LoginsPer, "limits.logins_per_address", 60, 1, "Logins that one address may begin in a minute.")
+	f.count(&c.Endpoints.LoginsInAll, "limits.logins", 6000, 1, "Logins that all addresses together may begin in a minute.")
+
+	var level string
+	f.word(&level, "log.level", "info", []string{"debug", "info", "warn", "error"}, "From which level on the log speaks.")
+	f.word(&c.Log.Format, "log.format", "auto", []string{"auto", "text", "json"}, "`auto` is text on a terminal and JSON elsewhere.")
+	f.text(&c.Log.Access, "log.access", "stdout", "One record for each request: `stdout`, `stderr`, `off` or a file.", oneLine)
+	f.text(&c.Log.Audit, "log.audit", "stdout", "One record for each login, renewal, refusal and end: `stdout`, `stderr`, `off` or a file.", oneLine)
+
+	if f.docs != nil {
+		return
+	}
+	// In cloakroom.Config zero is the default; who says 0s means never.
+	c.Session.CacheStale = max(c.Session.CacheStale, 1)
+	c.Log.Level.UnmarshalText([]byte(level)) // the words are slog's own
+	for _, k := range keys {
+		c.Keys = append(c.Keys, string(k))
+	}
+	f.need("url", "write what people type into the browser, like url: https://app.example.com")
+	f.need("keys", "make one with: cloakroom keys new > cloakroom.key; then write keys: [{file: cloakroom.key}]")
+	f.need("providers", "name the OpenID provider that people sign in with; cloakroom init writes an example")
+	f.need("routes", "say what is behind the gateway; cloakroom init writes an example")
+	publicURL(f, c)
+	together(f, c)
+	f.paths(c)
+}
+
+const year = 366 * 24 * time.Hour
+
+func provider(f *form, name string, c *Config) {
+	var p cloakroom.Provider
+	f.text(&p.Issuer, "issuer", "", "The provider's issuer, as its metadata has it; `https`, or `http` on this machine.", wireURL)
+	f.text(&p.ClientID, "client_id", "", "As registered at the provider.", oneLine)
+	var s secret
+	f.secret(&s, "client_secret", "As registered at the provider.", oneLine)
+	p.ClientSecret = string(s)
+	f.words(&p.Scopes, "scopes", []string{"openid", "profile", "email", "offline_access"}, "What to ask for; `openid` always is. `offline_access` brings a refresh token.", scope)
+	f.text(&p.Audience, "audience", "", "What makes some providers issue a JWT for an API.", oneLine)
+	f.words(&p.Resource, "resource", nil, "The same by RFC 8707: absolute URIs.", resource)
+	f.table(&p.Params, "params", "More parameters for the authorization and refresh requests.", loginParam)
+	f.word(&p.AuthMethod, "auth_method", "", []string{"client_secret_basic", "client_secret_post"}, "How the gateway proves itself at the provider; without it, the first of these that the provider lists.")
+	f.word(&p.ResponseMode, "response_mode", "query", []string{"query", "form_post"}, "How the provider sends its answer.")
+	userinfo := true
+	f.flag(&userinfo, "userinfo", true, "Ask the userinfo endpoint for claims. Without it they come from the ID token alone.")
+	p.UserinfoOff = !userinfo
+	f.word(&p.RegisterHint, "register_hint", "prompt", []string{"prompt", "screen_hint"}, "How to ask for the sign-up page: `prompt=create`, or `screen_hint=signup`.")
+	f.words(&p.Algorithms, "algorithms", []string{"RS256"}, "Signatures of ID tokens that are accepted.", algorithm)
+
+	if !providerName.MatchString(name) && f.docs == nil {
+		f.wrong(f.at, "%q is no name for a provider; take up to 32 of a to z, 0 to 9, - and _", name)
+	}
+	f.need("issuer", "the URL that the provider's metadata calls issuer")
+	f.need("client_id", "the provider shows it where the application is registered")
+	f.need("client_secret", "a gateway is a confidential client (RFC 9700 §2.1.2); register it as a web application")
+	if c.Providers == nil {
+		c.Providers = map[string]cloakroom.Provider{}
+	}
+	c.Providers[name] = p
+}
+
+var providerName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
+
+func route(f *form, c *Config) {
+	var r cloakroom.Route
+	f.text(&r.Path, "path", "", "`/api/` and all below it, or exactly `/health`.", path)
+	f.text(&r.Upstream, "upstream", "", "Where requests go: `http(s)://HOST[:PORT][/BASE]`. Either this or `files`.", upstream)
+	f.text(&r.Files, "files", "", "A folder of static files.", f.folder)
+	f.word((*string)(&r.Auth), "auth", string(cloakroom.AuthRequired), []string{string(cloakroom.AuthRequired), string(cloakroom.AuthOptional), string(cloakroom.AuthOff)},
+		"Whether the route needs a session. `off` does not even look for one.")
+	f.words(&r.Methods, "methods", nil, "Methods that pass; without it all but TRACE and CONNECT.", method)
+	f.flag(&r.StripPrefix, "strip_prefix", false, "Forward the path without `path`.")
+	f.duration(&r.Timeout, "timeout", 30*time.Second, time.Millisecond, time.Hour, "Until the upstream's answer begins.")
+	f.size(&r.MaxBody, "max_body", 32<<20, "Bytes that a request may carry: 65536, 512KiB, 32MiB; `off` for no limit.")
+	f.table(&r.Identity, "identity", "Headers for the upstream, with the claim that each holds. A client's own copies are dropped.", identityHeader)
+	r.Allow = allow(f)
+	f.table(&r.File.Headers, "headers", "Headers of every answer with a file.", answerHeader)
+	f.text(&r.File.CSP, "csp", "", "`Content-Security-Policy` of pages; without it a strict starter policy, `off` for none.", oneLine)
+	f.text(&r.File.Fallback, "fallback", "index.html", "File for a page whose path is no file; `off` for none.", oneLine)
+	if f.docs != nil {
+		return
+	}
+	if r.File.Fallback == "off" {
+		r.File.Fallback = "-"
+	}
+	f.need("path", "write /api/ for it and all below it, or / for everything")
+	switch up, files := f.has("upstream"), f.has("files"); {
+	case up && files:
+		f.conflict("files", "a route has either an upstream or files, not both")
+	case !up && !files:
+		f.wrong(f.at, "%supstream is missing: say where the requests go: upstream: http://127.0.0.1:3000, or files: ./dist", f.path)
+	case up:
+		f.only("headers", "csp", "fallback")("a route with files")
+	default:
+		f.only("strip_prefix", "timeout", "max_body", "identity", "methods")("a route with an upstream")
+	}
+	if r.Auth == cloakroom.AuthOff {
+		f.only("identity", "allow")("a route that looks at the session; auth: off does not")
+	}
+	if strings.HasPrefix(r.Path, c.Endpoints.Prefix) {
+		f.conflict("path", "below %s are Cloakroom's own endpoints; move one of them, the endpoints by prefix", c.Endpoints.Prefix)
+	}
+	for _, other := range c.Routes {
+		if r.Path != "" && other.Path == r.Path {
+			f.conflict("path", "there is a route for %s already", r.Path)
+		}
+	}
+	c.Routes = append(c.Routes, r)
+}
+
+func allow(f *form) *session.Allow {
+	var a session.Allow
+	f.words(&a.EmailDomains, "allow.email_domains", nil, "Who may enter: those with a verified e-mail address of one of these domains.", mailDomain)
+	f.words(&a.Groups, "allow.groups", nil, "… and with one of these in the claim `groups`.", oneLine)
+	f.lists(&a.Claims, "allow.claims", "… and, for each claim, with one of its values.")
+	if a.EmailDomains == nil && a.Groups == nil && a.Claims == nil {
+		return nil
+	}
+	return &a
+}
+
+// only reports the keys that are given and mean nothing here: whoever wrote them expects something of them.
+func (f *form) only(keys ...string) func(where string) {
+	return func(where string) {
+		for _, key := range keys {
+			if f.has(key) {
+				f.conflict(key, "this is for %s", where)
+			}
+		}
+	}
+}
+
+// publicURL refuses to send session cookies over a network in clear.
+func publicURL(f *form, c *Config) {
+	u, err := url.Parse(c.URL)
+	if err != nil || c.URL == "" {
+		return // said already
+	}
+	switch {
+	case u.Scheme == "https" && c.InsecureHTTP:
+		f.conflict("insecure_http", "the url is https; leave this out")
+	case u.Scheme == "https" && slices.ContainsFunc(c.Guard.Origins, inClear):
+		f.conflict("origins", "over plain http everyone on its network could use the sessions of %s; give every origin https", c.URL)
+	case u.Scheme == "http" && f.has("tls.cert"):
+		f.conflict("url", "there is a certificate in tls; write https://%s", u.Host)
+	case u.Scheme == "http" && !loopback(u.Hostname()) && !c.InsecureHTTP:
+		f.conflict("url", "over plain http everyone on the network can take the sessions over; use https, or say insecure_http: true")
+	}
+}
+
+func inClear(origin string) bool {
+	u, err := url.Parse(origin)
+	return err == nil && u.Scheme == "http" && !loopback(u.Hostname())
+}
+
+// together checks what options mean to each other.
+func together(f *form, c *Config) {
+	if c.Session.Absolute < c.Session.Idle {
+		key := "session.absolute"
+		if !f.has(key) {
+			key = "session.idle"
+		}
+		f.conflict(key, "session.absolute (%s) is shorter than session.idle (%s)", short(c.Session.Absolute), short(c.Session.Idle))
+	}
+	if f.has("tls.cert") != f.has("tls.key") {
+		f.wrong(f.where("tls"), "tls wants both cert and key")
+	}
+	if c.Listen == c.Admin && !strings.HasSuffix(c.Listen, ":0") { // with 0 the system chooses, two of them
+		f.conflict("admin", "this is the public address; metrics and profiles never are there")
+	}
+	if host, _, err := net.SplitHostPort(c.Admin); err == nil && !loopback(host) {
+		f.warnings = append(f.warnings, fmt.Sprintf("admin: %s can be reached from other machines; whoever reaches it reads metrics%s", c.Admin, map[bool]string{true: " and profiles"}[c.PProf]))
+	}
+}
+
+// paths makes every path in c one that holds from any folder.
+func (f *form) paths(c *Config) {
+	for i := range c.Routes {
+		if r := &c.Routes[i]; r.Files != "" {
+			r.Files = f.beside(r.Files)
+		}
+	}
+	for _, p := range []*string{&c.TLS.Cert, &c.TLS.Key} {
+		if *p != "" {
+			*p = f.beside(*p)
+		}
+	}
+	for _, p := range []*string{&c.Log.Access, &c.Log.Audit} {
+		if *p != "stdout" && *p != "stderr" && *p != "off" {
+			*p = f.beside(*p)
+		}
+	}
+	if kind, rest, err := splitDSN(c.StoreDSN); err == nil && kind == "sqlite" && !filepath.IsAbs(rest) {
+		c.StoreDSN = "sqlite:" + f.beside(rest)
+	}
+}

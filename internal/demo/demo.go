@@ -1,0 +1,119 @@
+// Package demo is everything behind "cloakroom demo": an identity provider for demonstrations, a small API, a single-page app,
+// and the gateway between them. It is built on what any user of the library has.
+package demo
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom"
+	"github.com/cloakroom-go/cloakroom/audit"
+	"github.com/cloakroom-go/cloakroom/store/sqlite"
+)
+
+// Options are what a demonstration obeys.
+type Options struct {
+	Listen      string        // host and port on this machine; default 127.0.0.1:8080
+	Dir         string        // where sessions, keys and refresh tokens rest; made if it is missing; survives restarts
+	Log         *slog.Logger  // default: slog.Default()
+	AccessToken time.Duration // how long access tokens live; at least a second, default 30 s
+}
+
+//go:embed app
+var appFiles embed.FS
+
+// Run serves the demonstration until ctx ends, then lets the requests in flight finish. It calls ready once, when everything
+// answers. It refuses to listen to other machines: everyone can sign in as anyone here.
+func Run(ctx context.Context, o Options, ready func(url string)) error {
+	if o.Listen == "" {
+		o.Listen = "127.0.0.1:8080"
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.AccessToken < time.Second {
+		o.AccessToken = 30 * time.Second
+	}
+	if err := checkLoopback(o.Listen); err != nil {
+		return err
+	}
+	if o.Dir == "" {
+		return errors.New("demo: no folder to keep its state in")
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	// The store is first: it is locked by the one process that serves it, and so is everything beside it.
+	store, err := sqlite.Open(ctx, filepath.Join(o.Dir, "demo.db"))
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	defer store.Close()
+	l, err := openLedger(filepath.Join(o.Dir, "demo.json"), cloakroom.NewKey)
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	app, err := os.MkdirTemp("", "cloakroom-demo-*")
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	defer os.RemoveAll(app)
+	if err := unpack(app); err != nil {
+		return fmt.Errorf("demo: unpack the page: %w", err)
+	}
+
+	s, err := listen(o, l)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	events := newJournal(ctx.Done())
+	client := relyingParty{
+		id: "cloakroom-demo", secret: l.page.ClientSecret,
+		redirect: s.url + "/auth/callback", signedOut: []string{s.url + "/auth/signed-out"},
+	}
+	page := cloakroom.Route{Path: "/", Files: app, Auth: cloakroom.AuthOff}
+	page.File.CSP = "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
+	// The gateway outlives ctx by the requests that are in flight then.
+	gateway, err := cloakroom.New(context.WithoutCancel(ctx), cloakroom.Config{
+		URL:   s.url,
+		Keys:  []string{l.page.GatewayKey},
+		Store: store,
+		Providers: map[string]cloakroom.Provider{
+			"demo": {Issuer: s.issuer, ClientID: client.id, ClientSecret: client.secret},
+		},
+		Endpoints: cloakroom.EndpointOptions{SignedOut: "/"},
+		Routes: []cloakroom.Route{
+			{Path: "/api/", Upstream: "http://" + s.api[0].Addr().String()},
+			page,
+		},
+		Observe: cloakroom.Observe{Log: o.Log, Audit: audit.Tee(events, audit.Log(o.Log))},
+	})
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	keys := &remoteKeys{url: s.issuer + "/jwks", client: &http.Client{}}
+	return s.serve(ctx, o.Log, handlers{
+		front:    newFront(gateway, s.url, events),
+		provider: newProvider(s.issuer, client, o.AccessToken, l, events.note).handler(),
+		api:      newAPI(verifier{issuer: s.issuer, keys: keys.find}, ctx.Done()),
+		drained:  gateway.Close,
+	}, func() { ready(s.url) })
+}
+
+// unpack writes the page's files into a folder.
+func unpack(dir string) error {
+	files, err := fs.Sub(appFiles, "app")
+	if err != nil {
+		return err
+	}
+	return os.CopyFS(dir, files)
+}

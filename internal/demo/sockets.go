@@ -1,0 +1,173 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// drainTime is how long requests in flight may take when the demonstration ends.
+const drainTime = 10 * time.Second
+
+// checkLoopback refuses an address that other machines could reach.
+func checkLoopback(listen string) error {
+	refuse := func(err error) error {
+		return &session.Error{
+			Code: session.BadRequest, Op: "demo", Err: err,
+			Hint: "listen on 127.0.0.1, [::1] or localhost; for other machines configure a real provider and run cloakroom serve",
+		}
+	}
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return refuse(fmt.Errorf("the listen address %q is not host:port: %w", listen, err))
+	}
+	if number, err := strconv.ParseUint(port, 10, 16); err != nil || number > 65534 {
+		return refuse(fmt.Errorf("the listen address %q has no port between 0 and 65534", listen))
+	}
+	if host != "localhost" && !net.ParseIP(host).IsLoopback() {
+		return refuse(fmt.Errorf("the demonstration does not listen on %q: everyone can sign in as anyone here, so it is for this machine only", listen))
+	}
+	return nil
+}
+
+// sockets are where the parts listen.
+type sockets struct {
+	url, issuer          string
+	front, provider, api []net.Listener
+}
+
+// listen opens the sockets. The provider goes by another name of this machine than the gateway, so that it is another site,
+// as it is in production: cookies ignore ports. Its port is part of the issuer and stays from start to start.
+func listen(o Options, l *ledger) (s sockets, err error) {
+	defer func() {
+		if err != nil {
+			s.close()
+			err = fmt.Errorf("demo: %w", err)
+		}
+	}()
+	front, err := net.Listen("tcp", o.Listen)
+	if err != nil {
+		return s, &session.Error{
+			Code: session.Internal, Op: "listen", Err: err, Hint: "choose another port with --listen 127.0.0.1:PORT; 0 takes any",
+		}
+	}
+	s.front = []net.Listener{front}
+	host, _, err := net.SplitHostPort(o.Listen)
+	if err != nil {
+		return s, err
+	}
+	port := front.Addr().(*net.TCPAddr).Port
+	s.url = "http://" + net.JoinHostPort(host, strconv.Itoa(port))
+	if port == 80 {
+		s.url = "http://" + host
+	}
+
+	old := l.page.Port
+	candidates := []int{old, port + 1, 0, 0, 0} // 0: any
+	if old == 0 {
+		candidates = candidates[1:]
+	}
+	for _, candidate := range candidates {
+		if s.provider, err = listenTwice(candidate); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return s, err
+	}
+	now := s.provider[0].Addr().(*net.TCPAddr).Port
+	if now != old {
+		if old != 0 {
+			o.Log.Warn("the demo provider's port is taken: who is signed in must sign in again", "port", old)
+		}
+		if err := l.setPort(now); err != nil {
+			return s, err
+		}
+	}
+	name := "localhost"
+	if host == "localhost" {
+		name = "127.0.0.1"
+	}
+	s.issuer = "http://" + net.JoinHostPort(name, strconv.Itoa(now))
+
+	api, err := net.Listen("tcp", "127.0.0.1:0")
+	s.api = []net.Listener{api}
+	return s, err
+}
+
+// listenTwice listens on both of this machine's own addresses, because browsers try either for "localhost". A machine without
+// IPv6 has one.
+func listenTwice(port int) ([]net.Listener, error) {
+	four, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return nil, err
+	}
+	six, err := net.Listen("tcp", net.JoinHostPort("::1", strconv.Itoa(four.Addr().(*net.TCPAddr).Port)))
+	switch {
+	case err == nil:
+		return []net.Listener{four, six}, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		four.Close()
+		return nil, err
+	}
+	return []net.Listener{four}, nil
+}
+
+func (s *sockets) close() {
+	for _, group := range [][]net.Listener{s.front, s.provider, s.api} {
+		for _, l := range group {
+			if l != nil {
+				l.Close()
+			}
+		}
+	}
+}
+
+// handlers are what serves at the sockets, and what waits for the gateway's own work.
+type handlers struct {
+	front, provider, api http.Handler
+	drained              func(context.Context) error
+}
+
+// serve runs until ctx ends. The front stops first: what it still has in flight needs the others.
+func (s *sockets) serve(ctx context.Context, log *slog.Logger, h handlers, ready func()) error {
+	group, ctx := errgroup.WithContext(ctx)
+	start := func(handler http.Handler, listeners []net.Listener) *http.Server {
+		server := &http.Server{
+			Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		}
+		for _, l := range listeners {
+			group.Go(func() error {
+				if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+					return fmt.Errorf("demo: %w", err)
+				}
+				return nil
+			})
+		}
+		return server
+	}
+	provider, api, front := start(h.provider, s.provider), start(h.api, s.api), start(h.front, s.front)
+	group.Go(func() error {
+		<-ctx.Done()
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+		defer cancel()
+		err := errors.Join(front.Shutdown(stop), h.drained(stop), api.Shutdown(stop), provider.Shutdown(stop))
+		for _, server := range []*http.Server{front, api, provider} {
+			server.Close()
+		}
+		return err
+	})
+	ready()
+	return group.Wait()
+}

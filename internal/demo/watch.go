@@ -1,0 +1,297 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/audit"
+)
+
+const (
+	keptEvents = 200
+	maxWatcher = 32
+)
+
+// event is what the page's log shows: an audit record reduced to what the one person at a demonstration may see, or
+// something that the demo provider did.
+type event struct {
+	ID      int64     `json:"id"`
+	Time    time.Time `json:"time"`
+	From    string    `json:"from"` // gateway or provider
+	Action  string    `json:"action"`
+	Reason  string    `json:"reason,omitempty"`
+	Session string    `json:"session,omitempty"` // the first characters of a keyed hash
+}
+
+// journal keeps the latest events and tells those who watch.
+type journal struct {
+	closing <-chan struct{}
+
+	mu       sync.Mutex
+	next     int64
+	events   []event
+	added    chan struct{} // closed and replaced by every event
+	watchers int
+}
+
+func newJournal(closing <-chan struct{}) *journal {
+	// Numbers go on from the clock, so that a page that outlived a restart does not take new events for old ones.
+	return &journal{closing: closing, next: time.Now().UnixMilli(), added: make(chan struct{})}
+}
+
+// Record makes a journal an audit.Sink.
+func (j *journal) Record(_ context.Context, e audit.Event) {
+	j.add(event{Time: e.Time, From: "gateway", Action: string(e.Action), Reason: e.Reason, Session: e.Session[:min(8, len(e.Session))]})
+}
+
+// note takes what the provider did.
+func (j *journal) note(what, why string) {
+	j.add(event{Time: time.Now(), From: "provider", Action: what, Reason: why})
+}
+
+func (j *journal) add(e event) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.next++
+	e.ID = j.next
+	j.events = append(j.events[max(0, len(j.events)+1-keptEvents):], e)
+	close(j.added)
+	j.added = make(chan struct{})
+}
+
+// since returns the events behind id, and what tells of the next one.
+func (j *journal) since(id int64) ([]event, <-chan struct{}) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for i, e := range j.events {
+		if e.ID > id {
+			return append([]event(nil), j.events[i:]...), j.added
+		}
+	}
+	return nil, j.added
+}
+
+func (j *journal) enter(by int) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if by > 0 && j.watchers >= maxWatcher {
+		return false
+	}
+	j.watchers += by
+	return true
+}
+
+// ServeHTTP streams the events, also those that a reader who comes back has missed.
+func (j *journal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !j.enter(1) {
+		http.Error(w, "too many pages watch", http.StatusServiceUnavailable)
+		return
+	}
+	defer j.enter(-1)
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	// A browser that reconnects says where it was by the header, a page that was hidden by the parameter; 0 is from the start.
+	last, err := strconv.ParseInt(r.Header.Get("Last-Event-ID"), 10, 64)
+	if err != nil {
+		last, _ = strconv.ParseInt(r.URL.Query().Get("after"), 10, 64)
+	}
+	out := http.NewResponseController(w)
+	pulse := time.NewTicker(20 * time.Second)
+	defer pulse.Stop()
+	fmt.Fprint(w, "retry: 1000\n\n")
+	for {
+		events, added := j.since(last)
+		for _, e := range events {
+			text, err := json.Marshal(e)
+			if err != nil {
+				return
+			}
+			fmt.Fprintf(w, "id: %d\ndata: %s\n\n", e.ID, text)
+			last = e.ID
+		}
+		if out.Flush() != nil {
+			return
+		}
+		select {
+		case <-added:
+		case <-pulse.C:
+			fmt.Fprint(w, ":\n\n") // finds out that the page is gone
+		case <-j.closing:
+			return
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// front stands before the gateway. It answers /demo/ itself, because the gateway lets nobody behind it see its cookies, and
+// watches the cookies that the gateway sets, to describe them. It never keeps a value.
+type front struct {
+	gateway http.Handler
+	url     string
+	journal *journal
+	own     *http.ServeMux
+
+	mu  sync.Mutex
+	set map[string][]string // attributes by cookie name, as the gateway last set them
+}
+
+func newFront(gateway http.Handler, url string, j *journal) *front {
+	f := &front{gateway: gateway, url: url, journal: j, own: http.NewServeMux(), set: make(map[string][]string)}
+	f.own.Handle("GET /demo/events", j)
+	f.own.HandleFunc("GET /demo/cookies", f.cookies)
+	f.own.HandleFunc("POST /demo/forge", f.forge)
+	return f
+}
+
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// One name, so that one cookie jar; and a page elsewhere whose name resolves to this address gets nothing.
+	if host := strings.TrimPrefix(f.url, "http://"); r.Host != host {
+		_, port, _ := strings.Cut(host, ":")
+		if r.Method == http.MethodGet && r.Host == "localhost:"+port {
+			http.Redirect(w, r, f.url+r.URL.RequestURI(), http.StatusTemporaryRedirect)
+			return
+		}
+		http.Error(w, "This demonstration is at "+f.url, http.StatusMisdirectedRequest)
+		return
+	}
+	if strings.HasPrefix(r.URL.Path, "/demo/") {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
+			http.Error(w, "for the demonstration's own page", http.StatusForbidden)
+			return
+		}
+		f.own.ServeHTTP(w, r)
+		return
+	}
+	f.gateway.ServeHTTP(&watched{ResponseWriter: w, front: f}, r)
+}
+
+// cookieView describes a cookie without its value.
+type cookieView struct {
+	Name       string   `json:"name"`
+	Bytes      int      `json:"bytes"`
+	Purpose    string   `json:"purpose"`
+	Attributes []string `json:"attributes"`
+	Readable   bool     `json:"readable"` // by script
+}
+
+// cookies describes the cookies that came with the request: all that the browser has for this host.
+func (f *front) cookies(w http.ResponseWriter, r *http.Request) {
+	views := []cookieView{}
+	f.mu.Lock()
+	for _, c := range r.Cookies() {
+		v := cookieView{Name: c.Name, Bytes: len(c.Name) + 1 + len(c.Value), Attributes: f.set[c.Name]}
+		switch {
+		case strings.HasSuffix(c.Name, "-session"):
+			v.Purpose = "The ticket. Random, says nothing; opens the session at the gateway, nowhere else."
+			if v.Attributes == nil { // set before this process began
+				v.Attributes = []string{"HttpOnly", "Path=/", "SameSite=Strict"}
+			}
+		case strings.Contains(c.Name, "-login."):
+			v.Purpose = "A sign-in under way, sealed. Gone when it is finished, or after ten minutes."
+			if v.Attributes == nil {
+				v.Attributes = []string{"HttpOnly", "Path=/", "SameSite=Lax"}
+			}
+		default:
+			v.Purpose = "Not the gateway's: another program on this host set it. Cookies ignore ports."
+			v.Attributes, v.Readable = []string{"unknown here"}, true
+		}
+		views = append(views, v)
+		if len(views) == 20 {
+			break
+		}
+	}
+	f.mu.Unlock()
+	w.Header().Set("Cache-Control", "no-store")
+	writeJSON(w, http.StatusOK, map[string]any{"cookies": views})
+}
+
+// forge sends the gateway what a page of another site would make this browser send, cookies included: more than browsers
+// let such a page do, since SameSite=Strict keeps the cookie at home.
+func (f *front) forge(w http.ResponseWriter, r *http.Request) {
+	if err := http.NewCrossOriginProtection().Check(r); err != nil {
+		http.Error(w, err.Error(), http.StatusForbidden)
+		return
+	}
+	forged := r.Clone(r.Context())
+	forged.URL, forged.RequestURI = &url.URL{Path: "/api/notes"}, "/api/notes"
+	forged.Body, forged.ContentLength = http.NoBody, 0
+	forged.Header = http.Header{
+		"Cookie": r.Header["Cookie"], "Origin": {"https://attacker.example"},
+		"Sec-Fetch-Site": {"cross-site"}, "Sec-Fetch-Mode": {"cors"}, "Sec-Fetch-Dest": {"empty"},
+	}
+	res := &outcome{header: make(http.Header), status: http.StatusOK}
+	f.gateway.ServeHTTP(res, forged)
+	writeJSON(w, http.StatusOK, map[string]any{"status": res.status, "refused": res.status == http.StatusForbidden})
+}
+
+// outcome is a ResponseWriter that keeps the status only.
+type outcome struct {
+	header http.Header
+	status int
+}
+
+func (o *outcome) Header() http.Header         { return o.header }
+func (o *outcome) WriteHeader(status int)      { o.status = status }
+func (o *outcome) Write(b []byte) (int, error) { return len(b), nil }
+
+// watched lets front see which cookies an answer sets, when its final headers go out.
+type watched struct {
+	http.ResponseWriter
+	front *front
+	done  bool
+}
+
+// Unwrap is for http.ResponseController.
+func (w *watched) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *watched) WriteHeader(status int) {
+	if status >= 200 {
+		w.look()
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *watched) Write(b []byte) (int, error) {
+	w.look()
+	return w.ResponseWriter.Write(b)
+}
+
+// FlushError is for http.ResponseController.
+func (w *watched) FlushError() error {
+	w.look()
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// look notes the attributes of the cookies that the answer sets.
+func (w *watched) look() {
+	if w.done {
+		return
+	}
+	w.done = true
+	for _, line := range w.Header()["Set-Cookie"] {
+		pair, rest, _ := strings.Cut(line, ";")
+		name, value, _ := strings.Cut(pair, "=")
+		if value == "" || strings.Contains(name, "-login.") { // cleared, or one of very many
+			continue
+		}
+		attributes := strings.Split(rest, ";")
+		for i := range attributes {
+			attributes[i] = strings.TrimSpace(attributes[i])
+		}
+		w.front.mu.Lock()
+		if len(w.front.set) < 20 {
+			w.front.set[name] = attributes
+		}
+		w.front.mu.Unlock()
+	}
+}

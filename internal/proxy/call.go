@@ -1,0 +1,180 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+
+	"github.com/cloakroom-go/cloakroom/internal/telemetry"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// call is one request on its way to an upstream. It is the ResponseWriter that the reverse proxy writes to, and what the
+// proxy's hooks find in a request's context.
+type call struct {
+	*telemetry.Exchange
+	upstream *upstream
+	in       *http.Request    // as the browser sent it
+	session  *session.Session // nil: anonymous
+	body     *requestBody     // nil: none
+	trailers bool             // the answer may have some
+	socket   atomic.Pointer[socket]
+}
+
+type callKey struct{}
+
+func callOf(r *http.Request) *call { return r.Context().Value(callKey{}).(*call) }
+
+// request is the call's request as the reverse proxy gets it.
+func (c *call) request(ctx context.Context) *http.Request {
+	c.BeforeHeaders = c.finish
+	r := c.in.WithContext(context.WithValue(ctx, callKey{}, c))
+	if c.body != nil {
+		r.Body = c.body
+	}
+	return r
+}
+
+func (c *call) finish(http.Header) {
+	c.upstream.proxy.finish(c.Exchange, c.in, c.session, c.upstream.route.Auth == AuthOptional)
+}
+
+// WriteHeader passes early answers on, without what an upstream may not say; HTTP/1.0 has none.
+func (c *call) WriteHeader(status int) {
+	if status < 200 && status != http.StatusSwitchingProtocols {
+		if !c.in.ProtoAtLeast(1, 1) {
+			return
+		}
+		c.scrub(c.Header())
+	}
+	c.Exchange.WriteHeader(status)
+}
+
+// scrubTrailers does for an upstream's trailers what scrub does for its headers. They are in the header map by now, whose own
+// headers have gone out.
+func (c *call) scrubTrailers() {
+	if !c.trailers {
+		return
+	}
+	h := c.Header()
+	delete(h, "Set-Cookie")
+	for name := range h {
+		key := strings.TrimPrefix(name, http.TrailerPrefix)
+		if isUndeliverable(key) || key == "Set-Cookie" {
+			delete(h, name)
+		}
+	}
+}
+
+// Hijack is called once the upstream has agreed to a WebSocket.
+func (c *call) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffered, err := c.Exchange.Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	s := &socket{Conn: conn}
+	buffered.Writer.Reset(handshake{s})
+	c.socket.Store(s)
+	return s, buffered, nil
+}
+
+// serveSocket forwards a WebSocket, which ends with its session: the page is told first, then the upstream is let go.
+func (c *call) serveSocket() {
+	over, end := c.upstream.proxy.Live.Watch(c.in.Context(), c.session)
+	defer end()
+	ctx, cancel := context.WithCancelCause(c.in.Context())
+	defer cancel(nil)
+	stop := context.AfterFunc(over, func() {
+		if s := c.socket.Load(); s != nil && context.Cause(over) == errSessionOver {
+			s.goodbye()
+		}
+		cancel(context.Cause(over))
+	})
+	defer stop()
+	c.upstream.reverse.ServeHTTP(c, c.request(ctx))
+}
+
+// limitBody puts the route's limit on the request's body, and reports whether the request may go on.
+func (c *call) limitBody() bool {
+	r, limit := c.in, c.upstream.route.MaxBody
+	if r.Body == nil || r.Body == http.NoBody {
+		return true
+	}
+	if limit > 0 {
+		if r.ContentLength > limit {
+			err := session.Fail(session.TooLarge, "forward", "%d bytes, the route takes %d", r.ContentLength, limit)
+			c.upstream.proxy.Answers.Fail(c.Exchange, r, err)
+			return false
+		}
+		c.body = &requestBody{ReadCloser: http.MaxBytesReader(nil, r.Body, limit)}
+		return true
+	}
+	c.body = &requestBody{ReadCloser: r.Body}
+	return true
+}
+
+// requestBody remembers why reading a body stopped. To the transport every failure looks like the upstream's.
+type requestBody struct {
+	io.ReadCloser
+	failed atomic.Pointer[error]
+}
+
+func (b *requestBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		b.failed.Store(&err)
+	}
+	return n, err
+}
+
+// fault is why the body could not be read, nil if it could.
+func (b *requestBody) fault() error {
+	if b == nil {
+		return nil
+	}
+	err := b.failed.Load()
+	if err == nil {
+		return nil
+	}
+	var tooLarge *http.MaxBytesError
+	if errors.As(*err, &tooLarge) {
+		return &session.Error{Code: session.TooLarge, Op: "forward", Err: *err}
+	}
+	return &session.Error{Code: session.BadRequest, Op: "read the request's body", Err: *err}
+}
+
+// fail answers when an upstream could not.
+func fail(w http.ResponseWriter, r *http.Request, err error) {
+	c := w.(*call)
+	if c.Status != 0 {
+		return // a WebSocket that broke off right after it was agreed to
+	}
+	c.upstream.proxy.turnAway(c.Exchange, c.in, c.reason(r.Context(), err))
+}
+
+// reason says whose fault it is that there is no answer.
+func (c *call) reason(ctx context.Context, err error) error {
+	var ours *session.Error
+	var timeout net.Error
+	switch fault := c.body.fault(); {
+	case context.Cause(ctx) == errSessionOver:
+		return &session.Error{Code: session.Ended, Op: "open a stream", Err: errSessionOver}
+	case ctx.Err() == context.Canceled:
+		// The client has gone. Should anyone still listen, an answer that breaks off is better than an empty one.
+		panic(http.ErrAbortHandler)
+	case fault != nil:
+		return fault
+	case errors.As(err, &ours):
+		return err
+	}
+	code, hint := session.UpstreamDown, "is the upstream of route "+c.upstream.route.Path+" running at "+c.upstream.target.Host+"?"
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		code, hint = session.UpstreamSlow, ""
+	}
+	return &session.Error{Code: code, Op: "forward to " + c.upstream.target.Host, Err: err, Hint: hint}
+}

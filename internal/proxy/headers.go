@@ -1,0 +1,146 @@
+package proxy
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/cloakroom-go/cloakroom/internal/telemetry"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// ours reports whether a request header says to an upstream what only a gateway may say. Names with other signs than letters,
+// digits and "-" go as well: some servers read "X_User" or "X.User" as "X-User".
+func (p *Proxy) ours(name string) bool {
+	if dropped[name] || p.identity[name] {
+		return true
+	}
+	for i := 0; i < len(name); i++ {
+		if c := name[i]; c != '-' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
+			return true
+		}
+	}
+	for _, prefix := range droppedPrefixes[name[0]&31] {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+var dropped = set(
+	"Authorization", "Forwarded", "Proxy", "True-Client-Ip", "Fastly-Client-Ip", "Fly-Client-Ip",
+	"X-Forwarded", "X-Real-Ip", "X-Cluster-Client-Ip", "X-Envoy-External-Address", "X-Azure-Clientip",
+	"X-Original-Url", "X-Original-Uri", "X-Original-Method", "X-Original-Host", "X-Original-Forwarded-For", "X-Rewrite-Url",
+	"X-User", "X-Email", "X-Groups", "X-Webauth-User", "X-Arr-Clientcert", "X-Request-Id",
+	"X-Http-Method", "X-Http-Method-Override", "X-Method-Override",
+)
+
+// droppedPrefixes are those of header families, by the last five bits of their first letter.
+var droppedPrefixes = byFirstLetter(
+	"X-Forwarded-", "X-User-", "X-Auth-", "X-Remote-", "X-Client-", "X-Ssl-", "X-Amzn-Oidc-", "X-Amzn-Mtls-", "X-Ms-Client-Principal",
+	"X-Goog-Authenticated-User-", "X-Goog-Iap-", "Remote-", "Ssl-", "Client-Cert", "Cf-Connecting-", "Cf-Access-", "Oidc-",
+	"Secure-Session-", "Sec-Session-", "Sec-Secure-Session-",
+)
+
+func byFirstLetter(prefixes ...string) (table [32][]string) {
+	for _, p := range prefixes {
+		table[p[0]&31] = append(table[p[0]&31], p)
+	}
+	return table
+}
+
+func set(names ...string) map[string]bool {
+	m := make(map[string]bool, len(names))
+	for _, name := range names {
+		m[name] = true
+	}
+	return m
+}
+
+// headerValue makes a claim fit for a header: what could end a line or is not text is left out.
+func headerValue(claim string) string {
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c == 0x7f {
+			return -1
+		}
+		return c
+	}, claim)
+}
+
+// undeliverable are answer headers that speak for the whole origin, or for us.
+var undeliverable = set("Clear-Site-Data", "Strict-Transport-Security", "Alt-Svc", "Cloakroom")
+
+func isUndeliverable(name string) bool {
+	return undeliverable[name] || strings.HasPrefix(name, "Access-Control-") || strings.HasPrefix(name, "Secure-Session-") ||
+		strings.HasPrefix(name, "Sec-Session-")
+}
+
+// isCacheOrder reports whether a header tells a shared cache to keep an answer, over what Cache-Control says (RFC 9213, and
+// what was there before it).
+func isCacheOrder(name string) bool {
+	return name == "Surrogate-Control" || name == "X-Accel-Expires" || name == "Edge-Control" || strings.HasSuffix(name, "Cdn-Cache-Control")
+}
+
+// scrub takes out of an answer's headers what an upstream may not say.
+func (c *call) scrub(h http.Header) {
+	c.upstream.proxy.Answers.Jar.DropSet(h)
+	for name := range h {
+		if isUndeliverable(name) || c.session != nil && isCacheOrder(name) {
+			delete(h, name)
+		}
+	}
+}
+
+// unshared keeps what an API says about the browser's own cache and takes away what it says to caches that people share: an
+// answer made for one session must not be served to another (H2).
+func unshared(control []string) string {
+	kept := []string{"private"}
+	for _, line := range control {
+		for directive := range strings.SplitSeq(line, ",") {
+			directive = strings.TrimSpace(directive)
+			name, _, _ := strings.Cut(strings.ToLower(directive), "=")
+			switch strings.TrimSpace(name) {
+			case "no-store":
+				return "no-store"
+			case "", "public", "s-maxage", "private", "proxy-revalidate":
+			default:
+				kept = append(kept, directive)
+			}
+		}
+	}
+	return strings.Join(kept, ", ")
+}
+
+// Shared by all answers; nothing appends to them in place.
+var (
+	noStore    = []string{"no-store"}
+	varyCookie = []string{"Cookie"}
+)
+
+// finish sets the headers of an answer right before they go out, when nothing can clear them any more: cookies by what is
+// known then, and no cache unless the application said so itself. s is nil without a session; optional says that the same
+// address answers people with one too.
+func (p *Proxy) finish(x *telemetry.Exchange, r *http.Request, s *session.Session, optional bool) {
+	h := x.Header()
+	if p.transport != nil {
+		h["Strict-Transport-Security"] = p.transport
+	}
+	if s == nil && !optional {
+		return
+	}
+	if vary, ok := h["Vary"]; ok {
+		h["Vary"] = append(vary[:len(vary):len(vary)], "Cookie")
+	} else {
+		h["Vary"] = varyCookie
+	}
+	if s == nil {
+		return
+	}
+	if control, ok := h["Cache-Control"]; ok {
+		h["Cache-Control"] = []string{unshared(control)}
+	} else {
+		h["Cache-Control"] = noStore
+	}
+	p.Desk.Write(x, r, s)
+	p.Delivery.Deliver(x, r, s)
+}

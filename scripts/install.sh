@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Installs what the tests need and is not there yet, and says what it does.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+command -v go >/dev/null || { echo "please install Go 1.26 or newer: https://go.dev/dl/" >&2; exit 1; }
+command -v npm >/dev/null || { echo "please install Node 20 or newer, with npm" >&2; exit 1; }
+
+if [ ! -e web/client/node_modules/.package-lock.json ] || [ web/client/package-lock.json -nt web/client/node_modules/.package-lock.json ]; then
+	echo "web/client: installing npm packages (npm ci)"
+	(cd web/client && npm ci --silent)
+fi
