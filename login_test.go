@@ -543,3 +543,33 @@ func TestSignIn_L15_OpaqueTokenIsMentioned(t *testing.T) {
 		t.Errorf("mentioned %d times, want once", n)
 	}
 }
+
+// What is sealed for one cookie opens under no other name, and in no other place.
+func TestLoginCookie_S6_BoundToItsName(t *testing.T) {
+	r := newRig(t, func(c *cloakroom.Config) { c.Endpoints.LoginsPer = 1000 })
+	b := r.browser()
+	first := begun(t, r, b)
+	login := func(state string) string { return "__Host-Http-login." + state[:10] }
+	value := b.cookies[login(first.Get("state"))].Value
+	second := begun(t, r, b)
+	for name, cookie := range map[string]string{
+		"under another login's name": login(second.Get("state")) + "=" + value,
+		"as the session":             sessionCookie + "=" + value,
+		"cut short":                  login(second.Get("state")) + "=" + value[:len(value)-4],
+		"twice":                      login(first.Get("state")) + "=" + value + "; " + login(first.Get("state")) + "=" + value,
+	} {
+		answer := second
+		if name == "twice" {
+			answer = first
+		}
+		p := r.browser().do(request{
+			method: "GET", path: "/auth/callback?" + answer.Encode(), site: "cross-site", nav: true, header: http.Header{"Cookie": {cookie}},
+		})
+		if p.Status != http.StatusOK || strings.Contains(p.Header.Get("Set-Cookie"), sessionCookie) {
+			t.Errorf("%s: %d, Set-Cookie %q", name, p.Status, p.Header.Get("Set-Cookie"))
+		}
+	}
+	if n := r.op.Count("token"); n != 0 {
+		t.Errorf("a code was redeemed %d times", n)
+	}
+}

@@ -309,3 +309,43 @@ func TestSession_UnknownTicketsNeverReachTheStore(t *testing.T) {
 		t.Errorf("the store was read %d times", n)
 	}
 }
+
+// The store goes away while people work. Nobody passes as anonymous, nobody is signed out; until the gateway knows again, it
+// says so.
+func TestStoreAway_G4_FailsClosed(t *testing.T) {
+	r := newRig(t, func(c *cloakroom.Config) { c.Session.CacheStale = time.Nanosecond })
+	b := r.browser().signIn()
+	if err := r.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the gateway notices", func() bool { return b.fetch("GET", "/api/me").Status == http.StatusServiceUnavailable })
+	hits := r.hits()
+	for _, path := range []string{"/api/me", "/optional/x", "/auth/session"} {
+		p := b.fetch("GET", path)
+		if p.Status != http.StatusServiceUnavailable || p.Header.Get("Retry-After") == "" || p.Header.Get("Set-Cookie") != "" {
+			t.Errorf("%s: %d, Retry-After %q, Set-Cookie %q", path, p.Status, p.Header.Get("Retry-After"), p.Header.Get("Set-Cookie"))
+		}
+	}
+	if p := b.visit("/auth/login?return_to=/page/"); p.Status != http.StatusServiceUnavailable {
+		t.Errorf("a new login: %d", p.Status)
+	}
+	if r.hits() != hits || b.ticket() == "" {
+		t.Errorf("%d requests reached the API; ticket %q", r.hits()-hits, b.ticket())
+	}
+	if p := b.fetch("GET", "/open/x"); p.Status != http.StatusOK {
+		t.Errorf("what needs no session still works: %d", p.Status)
+	}
+}
+
+// The mechanism is where a request comes from, not a header of ours: so reads are checked like writes, and what cannot send
+// headers (EventSource, images, downloads) passes from our own origin only.
+func TestGuard_X2_ReadsAreCheckedToo(t *testing.T) {
+	r := newRig(t, nil)
+	b := r.browser().signIn()
+	stolen := http.Header{"Cookie": {sessionCookie + "=" + b.ticket()}, "Accept": {"text/event-stream"}}
+	for site, want := range map[string]int{"same-origin": http.StatusOK, "same-site": http.StatusForbidden, "cross-site": http.StatusForbidden} {
+		if p := b.do(request{method: "GET", path: "/api/events", site: site, header: stolen.Clone()}); p.Status != want {
+			t.Errorf("%s: %d, want %d", site, p.Status, want)
+		}
+	}
+}

@@ -1,0 +1,245 @@
+package docs
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/cloakroom-go/cloakroom"
+	"github.com/cloakroom-go/cloakroom/config"
+)
+
+// fence is a fenced block of a page.
+type fence struct {
+	page string
+	line int
+	text string
+}
+
+// fences returns the blocks of one language in a page.
+func fences(t *testing.T, page, language string) (found []fence) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var open *fence
+	inside := false
+	for i, line := range strings.Split(string(text), "\n") {
+		switch {
+		case inside && line == "```":
+			if open != nil {
+				found = append(found, *open)
+			}
+			inside, open = false, nil
+		case open != nil:
+			open.text += line + "\n"
+		case !inside && strings.HasPrefix(line, "```"):
+			inside = true
+			if line == "```"+language {
+				open = &fence{page: page, line: i + 1}
+			}
+		}
+	}
+	if inside {
+		t.Errorf("%s: a block is not closed", page)
+	}
+	return found
+}
+
+// pages are what people read, as paths from the root.
+func pages(t *testing.T) []string {
+	t.Helper()
+	found := []string{"README.md", "CONTRIBUTING.md"}
+	for _, pattern := range []string{"docs/*.md", "examples/*/*.md"} {
+		more, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil || len(more) == 0 {
+			t.Fatalf("no pages in %s: %v", pattern, err)
+		}
+		for _, path := range more {
+			rest, err := filepath.Rel(root, path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = append(found, filepath.ToSlash(rest))
+		}
+	}
+	return found
+}
+
+// base completes a snippet that shows only a part of a configuration.
+var base = []string{
+	"url: https://app.example.com",
+	"keys: [{file: cloakroom.key}]",
+	"providers: {main: {issuer: https://login.example.com/, client_id: my-app, client_secret: {file: client.secret}}}",
+	"routes: [{path: /api/, upstream: http://127.0.0.1:3000}]",
+}
+
+var firstKey = regexp.MustCompile(`(?m)^[a-z_]+:`)
+
+// TestSnippets_ConfigurationsAreAccepted reads every YAML block of the pages as a configuration file.
+func TestSnippets_ConfigurationsAreAccepted(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"cloakroom.key": cloakroom.NewKey(), "cloakroom-2.key": cloakroom.NewKey(), "client.secret": "s3cr3t",
+		"cert.pem": "-", "key.pem": "-", "dist/index.html": "<!doctype html>",
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := 0
+	for _, page := range pages(t) {
+		for _, f := range fences(t, page, "yaml") {
+			seen++
+			text := f.text
+			for _, line := range base {
+				if key := firstKey.FindString(line); !strings.HasPrefix(text, key) && !strings.Contains(text, "\n"+key) {
+					text += line + "\n"
+				}
+			}
+			c, err := config.Parse(filepath.Join(dir, "cloakroom.yaml"), []byte(text), nil)
+			if err != nil {
+				t.Errorf("%s:%d:\n%v", f.page, f.line, err)
+			} else if len(c.Warnings) > 0 {
+				t.Errorf("%s:%d: %v", f.page, f.line, c.Warnings)
+			}
+		}
+	}
+	if seen < 3 {
+		t.Errorf("only %d configurations were found", seen)
+	}
+}
+
+var (
+	link    = regexp.MustCompile(`(?:\]\(|src="|href=")([^)"\s]+)`)
+	heading = regexp.MustCompile("(?m)^#+ (.+)$")
+	code    = regexp.MustCompile("(?s)```.*?\n```|`[^`\n]*`")
+)
+
+// TestSnippets_LinksLeadSomewhere follows the links between pages, headings included.
+func TestSnippets_LinksLeadSomewhere(t *testing.T) {
+	seen := 0
+	for _, page := range pages(t) {
+		text, err := os.ReadFile(filepath.Join(root, page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllStringSubmatch(code.ReplaceAllString(string(text), ""), -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			seen++
+			path, anchor, _ := strings.Cut(m[1], "#")
+			target := filepath.Join(root, page)
+			if path != "" {
+				target = filepath.Join(root, filepath.Dir(page), path)
+			}
+			found, err := os.ReadFile(target)
+			if stat, e := os.Stat(target); e == nil && stat.IsDir() {
+				err = nil
+			}
+			if err != nil {
+				t.Errorf("%s: the link %s leads nowhere", page, m[1])
+			} else if anchor != "" && !anchors(string(found))[anchor] {
+				t.Errorf("%s: %s has no heading %q", page, target, anchor)
+			}
+		}
+	}
+	if seen < 10 {
+		t.Errorf("only %d links were found", seen)
+	}
+}
+
+// anchors are the names that code hosts give to headings.
+func anchors(text string) map[string]bool {
+	names := map[string]bool{}
+	for _, m := range heading.FindAllStringSubmatch(text, -1) {
+		name := strings.ToLower(strings.TrimSpace(m[1]))
+		name = regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(name, "")
+		names[strings.ReplaceAll(name, " ", "-")] = true
+	}
+	return names
+}
+
+// TestSnippets_GoCompiles builds the Go block of README.md, with the names that it takes from its surroundings.
+func TestSnippets_GoCompiles(t *testing.T) {
+	blocks := fences(t, "README.md", "go")
+	if len(blocks) != 1 {
+		t.Fatalf("README.md has %d Go blocks, this test knows of one", len(blocks))
+	}
+	text := `package snippet
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/cloakroom-go/cloakroom"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+func run(ctx context.Context, key string, store session.Store, issuer, id, secret string, mux *http.ServeMux, api http.Handler) error {
+	` + blocks[0].text + `
+	return nil
+}
+`
+	dir := t.TempDir()
+	source, overlay := filepath.Join(dir, "snippet.go"), filepath.Join(dir, "overlay.json")
+	at, err := filepath.Abs(filepath.Join("snippet", "snippet.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace, err := json.Marshal(map[string]map[string]string{"Replace": {at: source}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, content := range map[string][]byte{source: []byte(text), overlay: replace} {
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := exec.Command("go", "build", "-overlay", overlay, "./snippet").CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+var floor = regexp.MustCompile(`"([a-z/]+)":\s+(\d)`)
+
+// TestContributing_NamesEveryFloor keeps the table in CONTRIBUTING.md equal to the floors in house_test.go.
+func TestContributing_NamesEveryFloor(t *testing.T) {
+	house, err := os.ReadFile(filepath.Join(root, "house_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "CONTRIBUTING.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		if cells := strings.Split(line, "|"); len(cells) > 3 {
+			rows[strings.TrimSpace(cells[1])] = line
+		}
+	}
+	found := floor.FindAllStringSubmatch(string(house), -1)
+	if len(found) < 15 {
+		t.Fatalf("only %d packages were found in house_test.go", len(found))
+	}
+	for _, m := range found {
+		name := m[1]
+		if strings.HasPrefix(name, "store/") {
+			name = "store/…"
+		}
+		if !strings.Contains(rows[m[2]], "`"+name+"`") {
+			t.Errorf("CONTRIBUTING.md does not have %s on floor %s", m[1], m[2])
+		}
+	}
+}

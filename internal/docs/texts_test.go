@@ -1,0 +1,94 @@
+package docs
+
+// What stands around the generated tables.
+const (
+	endpointsIntroduction = `# The endpoints
+
+All of them are below ` + "`/auth/`" + `; the option ` + "`prefix`" + ` moves them. A page or a program uses these and no others. Everything else that a
+browser asks for follows [` + "`routes`" + `](config.md#routes).
+
+Whoever calls an endpoint that uses the session cookie passes the guard first, see [security](security.md#requests). The endpoints that a
+person visits (` + "`login`, `register`, `continue`, `logout/next`" + `) answer navigations only: a browser's image, frame or ` + "`fetch`" + ` starts nothing. No
+answer holds a token. Errors are in [one form](errors.md).
+
+This page is made from the route table in ` + "`internal/gateway`" + `.
+
+`
+
+	errorsIntroduction = `# The errors
+
+Each refusal has one code. It decides the status, what a person reads, the label of the metric ` + "`cloakroom_failures_total`" + ` and what the
+TypeScript client does.
+
+- A **navigation** is sent to the login with 401 codes, and comes back to where it wanted to go. With any other code it gets a page in
+  plain words, with "Try again" where that may help, and an id that is also in the log.
+- **Everything else** gets ` + "`application/problem+json`" + ` (RFC 9457). Its ` + "`type`" + ` is ` + "`urn:cloakroom:CODE`" + `:
+
+` + "```json" + `
+{"type":"urn:cloakroom:none","title":"Please sign in","status":401,"detail":"You are not signed in.","login_url":"/auth/login","request_id":"4hMgPYZRzzr9"}
+` + "```" + `
+
+- Our own 401 carries the header ` + "`Cloakroom: login-required`" + `. An API's own 401 does not, and passes as it is.
+- 429 and 503 carry ` + "`Retry-After`" + `.
+- Nothing else of an error reaches a response. The log has the cause, the ` + "`request_id`" + ` and, where there is one, a hint what to do.
+
+This page is made from ` + "`session/errors.go` and `internal/answer`" + `.
+
+| code | status | what happened | what a person reads |
+| --- | --- | --- | --- |
+`
+
+	logsIntroduction = `# Logs and metrics
+
+` + "`cloakroom serve`" + ` writes three logs, each by ` + "`log/slog`" + `: text on a terminal, one JSON object a line elsewhere (` + "`log.format`" + ` decides otherwise).
+No log holds a token, a cookie, a code, a query string or a secret. What belongs together has the same ` + "`request_id`" + ` (one request) or
+` + "`session`" + ` (one stay in one browser): a keyed hash that opens nothing.
+
+This page is made from ` + "`internal/telemetry`, `audit` and `session`" + `.
+
+`
+
+	accessIntroduction = `## Access log
+
+One record with the message ` + "`request`" + ` for each request, to ` + "`log.access`" + ` (standard output by default). Records wait up to 200 ms before they are
+written.
+
+` + "```json" + `
+{"time":"2026-11-22T06:23:44.604126422Z","level":"INFO","msg":"request","request_id":"El2AGSvk1T6_","method":"GET","path":"/api/notes","route":"/api/","status":200,"bytes":155,"duration_ms":0.13,"address":"203.0.113.7","session":"t2fFv0LdW1mh"}
+` + "```" + `
+
+`
+
+	auditIntroduction = `
+## Audit log
+
+One record with the message ` + "`audit`" + ` for each login, renewal, refusal and end, to ` + "`log.audit`" + ` (standard output by default). It is written at once.
+
+` + "```json" + `
+{"time":"2026-11-22T06:23:44.604126422Z","level":"INFO","msg":"audit","action":"login","session":"t2fFv0LdW1mh","provider":"main","issuer":"https://login.example.com/","subject":"4711","address":"203.0.113.7","request_id":"KubGHTVukYBy"}
+` + "```" + `
+
+`
+
+	errorLogIntroduction = `
+## Error log
+
+What operators read, on standard error, from ` + "`log.level`" + ` on. Every request that ends in an [error](errors.md) has a record ` + "`request failed`" + `: level
+` + "`ERROR`" + ` for a status from 500 on, ` + "`WARN`" + ` for a refusal, ` + "`DEBUG`" + ` for a request that is only not signed in, or a path that is not there. Beside
+` + "`request_id`, `method` and `path`" + ` it has:
+`
+
+	metricsIntroduction = `
+## Metrics
+
+Prometheus reads them at ` + "`/metrics`" + ` of the admin listener.
+`
+
+	metricsEnd = `
+Go's runtime and the process have their usual metrics beside these. ` + "`route`" + ` is a path of the configuration or an endpoint, never text of a
+request; ` + "`status`" + ` is ` + "`2xx`" + ` and its likes; ` + "`code`" + ` and ` + "`action`" + ` are the lists above.
+
+Worth an alert: any ` + "`cloakroom_events_total{action=\"theft\"}`" + `; ` + "`action=\"renewal_failed\"`" + ` or ` + "`\"login_failed\"`" + ` above the usual;
+` + "`cloakroom_failures_total{code=\"unavailable\"}`" + `, ` + "`\"provider_down\"`" + `, ` + "`\"provider_refused\"`" + ` and ` + "`\"provider_lied\"`" + `.
+`
+)
