@@ -16,6 +16,7 @@ build: ## build the program into bin/
 test: tools ## everything that must pass; installs what it needs
 	@$(MAKE) --no-print-directory check-format
 	@$(MAKE) --no-print-directory -j2 --output-sync=target test-go test-client
+	@$(MAKE) --no-print-directory test-e2e
 
 test-all: test ## every combination, the model tests for longer, the fuzz targets for a minute each
 	go test -race -count=1 ./session ./internal/storage -rapid.checks=2000

@@ -234,8 +234,8 @@ func TestCallback_CB5_ErrorDescriptionIsNotRepeated(t *testing.T) {
 	if strings.Contains(p.Body, "alert(1)") {
 		t.Error("the provider's words were repeated")
 	}
-	if !strings.Contains(p.Body, "Try again") {
-		t.Errorf("no way on: %s", p.Body)
+	if !strings.Contains(p.Body, `href="/auth/login?return_to=%2Fpage%2F"`) {
+		t.Errorf("no way on that leads back: %s", p.Body)
 	}
 }
 
@@ -465,6 +465,9 @@ func TestAllow_AtTheDoor(t *testing.T) {
 	p := b.visit("/page/")
 	if p.Status != http.StatusForbidden || !strings.Contains(p.Body, "as someone else") || b.ticket() != "" {
 		t.Errorf("%d: %.300s", p.Status, p.Body)
+	}
+	if strings.Contains(p.Body, "code=") || !strings.Contains(p.Body, "return_to=%2Fpage%2F") {
+		t.Errorf("the way on is not the place the person wanted: %s", p.Body)
 	}
 }
 

@@ -183,6 +183,20 @@ func (f *form) words(into *[]string, key string, standard []string, meaning stri
 	}
 }
 
+// oneOrMore reads a list that mostly has one text, which may then stand by itself.
+func (f *form) oneOrMore(into *[]string, key, meaning string, rules ...rule) {
+	v, ok := f.option(entry{key, "text or list", "", meaning}, true)
+	if !ok {
+		return
+	}
+	if v.kind == scalar && !v.bad {
+		v = value{kind: list, at: v.at, items: []value{v}}
+	}
+	if words, ok := f.list(key, v, rules...); ok {
+		*into = words
+	}
+}
+
 func (f *form) list(key string, v value, rules ...rule) ([]string, bool) {
 	switch {
 	case v.kind == scalar && v.bad:

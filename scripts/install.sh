@@ -10,3 +10,4 @@ if [ ! -e web/client/node_modules/.package-lock.json ] || [ web/client/package-l
 	echo "web/client: installing npm packages (npm ci)"
 	(cd web/client && npm ci --silent)
 fi
+sh e2e/scripts/install.sh

@@ -78,7 +78,7 @@ func (a *Answers) Fail(w http.ResponseWriter, r *http.Request, err error) {
 	case navigation && code == session.NotAllowed:
 		a.Pages.Forbidden(w, ui.ForbiddenPage{
 			RequestID: id, Home: "/",
-			SignIn: a.Prefix + "login?" + url.Values{"return_to": {returnPath(r)}, "prompt": {"select_account"}}.Encode(),
+			SignIn: a.Prefix + "login?" + url.Values{"return_to": {a.back(r)}, "prompt": {"select_account"}}.Encode(),
 		})
 	case navigation:
 		page := ui.ErrorPage{Title: row.title, Text: row.text + stepOf(err), RequestID: id, Home: "/"}
@@ -162,9 +162,20 @@ func (a *Answers) LoginURL(returnTo string) string {
 // retryURL is where "try again" leads: to a new login for our own endpoints, to the same address for everything else.
 func (a *Answers) retryURL(r *http.Request) string {
 	if strings.HasPrefix(r.URL.Path, a.Prefix) {
-		return a.Prefix + "login"
+		return a.LoginURL(a.back(r))
 	}
 	return returnPath(r)
+}
+
+// back is where the person of a request wanted to be. An endpoint's own address is no such place, and may hold a code.
+func (a *Answers) back(r *http.Request) string {
+	if !strings.HasPrefix(r.URL.Path, a.Prefix) {
+		return returnPath(r)
+	}
+	if e := telemetry.Of(r); e != nil && e.Back != "" {
+		return e.Back
+	}
+	return "/"
 }
 
 // returnPath is the address of r on our own origin, and the start page for one that cannot be repeated. Empty path elements

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/cloakroom-go/cloakroom/session"
@@ -21,6 +22,7 @@ func (p *Provider) Begin(ctx context.Context, in session.Intent) (*url.URL, sess
 		return nil, session.Pending{}, err
 	}
 	pending := session.NewPending(p.name, p.o.Issuer, in)
+	in.Prompt = m.prompt(in.Prompt)
 	request := p.request(in, pending)
 	if m.Push != "" {
 		if request, err = p.push(ctx, m, request); err != nil {
@@ -29,6 +31,14 @@ func (p *Provider) Begin(ctx context.Context, in session.Intent) (*url.URL, sess
 	}
 	address, err := withQuery(m.Authorize, request)
 	return address, pending, err
+}
+
+// prompt is what is asked for in the provider's own words: where it offers no choice of accounts, it can ask for the password.
+func (m *metadata) prompt(wanted string) string {
+	if wanted == "select_account" && len(m.Prompts) > 0 && !slices.Contains(m.Prompts, wanted) {
+		return "login"
+	}
+	return wanted
 }
 
 // request is the authorization request (OpenID Connect Core §3.1.2.1, RFC 7636 §4.3).

@@ -42,6 +42,7 @@ type supports struct {
 	AuthMethods   []string `json:"token_endpoint_auth_methods_supported"`
 	Challenges    []string `json:"code_challenge_methods_supported"`
 	Algorithms    []string `json:"id_token_signing_alg_values_supported"`
+	Prompts       []string `json:"prompt_values_supported"` // Initiating User Registration 1.0
 }
 
 func newMetadata(c caller, issuer string, now func() time.Time) *document[*metadata] {

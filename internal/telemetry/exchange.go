@@ -16,6 +16,7 @@ type Exchange struct {
 	Started time.Time
 	Route   *RouteMeter
 	Session string // LogID, "" for none
+	Back    string // where the person wants to be once a sign-in that failed is tried again; "" when nobody knows
 	Status  int    // 0: nothing was answered
 	Bytes   int64
 

@@ -1,0 +1,47 @@
+// The login once in Firefox, over WebDriver BiDi.
+import assert from 'node:assert/strict'
+import { mkdtempSync } from 'node:fs'
+import { join } from 'node:path'
+import puppeteer from 'puppeteer-core'
+import { trust } from '../lib/ca.js'
+import { cookieName } from '../lib/gateway.js'
+import { run } from '../lib/run.js'
+import { open, test } from '../lib/stage.js'
+
+test('Firefox: CB8 sign in, query, sign out', async t => {
+  const { app, op } = await open(t)
+  const profile = mkdtempSync(join(run.dir, 'firefox-'))
+  trust(profile, run.ca)
+  const browser = await puppeteer.launch({
+    browser: 'firefox',
+    executablePath: process.env.FIREFOX ?? '/usr/bin/firefox-esr',
+    headless: true,
+    userDataDir: profile,
+    extraPrefsFirefox: { 'network.dns.localDomains': 'app.test', 'network.proxy.type': 0 },
+    env: { ...process.env, HOME: run.home },
+  })
+  t.after(() => browser.close())
+  const page = await browser.newPage()
+  await page.goto(`${app}/site/notes`)
+  await page.locator('input[name=username]').fill('ann')
+  await page.locator('button').click()
+  await page.waitForFunction(() => document.querySelector('h1')?.textContent === 'Notes of ann')
+  assert.equal(op.count('/auth'), 1, 'no loop')
+
+  const cookies = await browser.cookies()
+  const session = cookies.find(({ name }) => name === cookieName)
+  assert.deepEqual([session.httpOnly, session.secure, session.sameSite], [true, true, 'Strict'])
+  assert.ok(!cookies.some(({ name }) => name.includes('login.')), 'the login cookie is gone')
+
+  await page.goto(app)
+  const shows = text => page.waitForFunction(text => document.getElementById('who')?.textContent === text, {}, text)
+  await shows('signed in as ann')
+  assert.deepEqual(await page.evaluate(() => window.app.query('{ me { sub } }')), { me: { sub: 'ann' } })
+  assert.equal(await page.evaluate(() => document.cookie), '')
+  await page.locator('#logout').click()
+  await page.waitForFunction(() => document.title === 'Sign out?')
+  await page.locator('button').click()
+  await page.waitForFunction(() => location.pathname === '/auth/signed-out')
+  await page.goto(app)
+  await shows('signed out')
+})

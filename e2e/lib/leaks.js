@@ -1,0 +1,53 @@
+// Looks for tokens wherever a browser or a file could keep one.
+import assert from 'node:assert/strict'
+import { createReadStream } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { client, issued } from './provider.js'
+
+/** What must not be in a log beside tokens: value → kind. */
+export const secrets = new Map([[client.secret, 'client secret']])
+
+/** Fails if a log or a file of the gateway holds a token, a ticket, or anything else that opens something (G1, S3). */
+export function assertNoSecret(text, where) {
+  assertNoToken(text, where)
+  for (const [value, kind] of secrets) {
+    const at = text.indexOf(value)
+    if (at >= 0) assert.fail(`${kind} in ${where}: …${text.slice(Math.max(0, at - 120), at)}[here]`)
+  }
+}
+
+/** Fails if text holds a token. where says what text is. */
+export function assertNoToken(text, where, allowed = () => false) {
+  for (const [value, kind] of issued) {
+    if (allowed(kind)) continue
+    const at = text.indexOf(value)
+    if (at >= 0) assert.fail(`${kind} in ${where}: …${text.slice(Math.max(0, at - 120), at)}[here]`)
+  }
+}
+
+/**
+ * Fails if Chromium's network log holds a token: in a URL, a header or a body, in either direction, on whatever
+ * connection. One is allowed, because the standard has no other way: the ID token in the redirect to the provider's
+ * end_session endpoint (OpenID Connect RP-Initiated Logout 1.0, §2). Returns how many bytes were searched.
+ */
+export async function assertNoTokenOnTheWire(log) {
+  const bodies = new Map() // stream → bytes so far; a token may be cut by a read
+  let searched = 0
+  for await (const line of createInterface({ input: createReadStream(log), crlfDelay: Infinity })) {
+    const bytes = /"bytes":"([^"]*)"/.exec(line)
+    if (bytes) {
+      const source = /"source":\{"id":(\d+).*"type":(\d+)\},?$/.exec(line).slice(1).join() // connection or request, and event
+      bodies.set(source, (bodies.get(source) ?? '') + Buffer.from(bytes[1], 'base64').toString('latin1'))
+    } else {
+      searched += line.length
+      assertNoToken(line, 'a URL or header of the browser', kind => kind === 'IDToken' && isLogout(line))
+    }
+  }
+  for (const text of bodies.values()) {
+    searched += text.length
+    assertNoToken(text, 'what the browser sent or received', kind => kind === 'IDToken' && isLogout(text))
+  }
+  return searched
+}
+
+const isLogout = text => text.includes('/session/end?')

@@ -1,0 +1,170 @@
+// Puts provider, API, gateway and browser together: one line in a case.
+import assert from 'node:assert/strict'
+import { after, test as plainTest } from 'node:test'
+import { startAPI } from './api.js'
+import { startBrowser } from './browser.js'
+import { cookieName, loginCookie, startGateway } from './gateway.js'
+import { assertNoSecret, assertNoTokenOnTheWire, secrets } from './leaks.js'
+import { issued, startProvider } from './provider.js'
+import { freePort, until } from './run.js'
+
+let shared // one browser for all cases of a file
+
+after(async () => {
+  if (!shared) return
+  const { browser, log } = await shared
+  await browser.close() // completes the log
+  const searched = await assertNoTokenOnTheWire(log)
+  assert.ok(searched > 10_000 && issued.size > 0, 'nothing was searched')
+})
+
+const witnesses = new WeakMap() // case → functions that say what they saw
+
+/** A case. When it fails, its error says where every tab was and what the gateway had logged last. */
+export function test(name, play) {
+  plainTest(name, async t => {
+    witnesses.set(t, [])
+    try {
+      await play(t)
+    } catch (err) {
+      for (const tell of witnesses.get(t)) err.stack += `\n${await tell().catch(String)}`
+      throw err
+    }
+  })
+}
+
+/**
+ * Sets the stage for one case: a provider, an API, a gateway between them, and a fresh browser profile. All of it ends with
+ * the case, which fails if the gateway's logs or files hold a token.
+ *
+ * Options: those of startProvider, and `config` and `main` of startGateway.
+ */
+export async function open(t, { host = 'app.test', config, main, ...provider } = {}) {
+  const app = `https://${host}:${await freePort()}`
+  const op = await startProvider({ app, ...provider })
+  t.after(() => op.close())
+  const api = await startAPI({ issuer: op.issuer })
+  t.after(() => api.close())
+  const gateway = await startGateway({ origin: app, issuer: op.issuer, api: api.origin, config, main })
+  t.after(async () => {
+    await gateway.stop()
+    for (const { path, query } of op.seen) if (path === '/auth') remember(query)
+    assertNoSecret(gateway.output(), 'the log of the gateway')
+    for (const [name, bytes] of gateway.files()) assertNoSecret(bytes.toString('latin1'), name)
+  })
+  witnesses.get(t).push(async () => `gateway:\n${gateway.output().split('\n').slice(-12).join('\n')}`)
+  return { app, op, api, gateway }
+}
+
+function remember({ state, nonce, code_challenge }) {
+  for (const [value, kind] of [[state, 'state'], [nonce, 'nonce'], [code_challenge, 'code challenge']]) {
+    if (value) secrets.set(value, kind)
+  }
+}
+
+/** The same with a fresh Chromium profile: another person's, if called again. */
+export async function openChromium(t, options) {
+  const stage = await open(t, options)
+  return { ...stage, ...await newPerson(t, stage) }
+}
+
+/** A fresh profile in the browser that the cases of a file share. */
+export async function newPerson(t, { app }) {
+  const { browser } = await (shared ??= startBrowser())
+  const context = await browser.newContext()
+  const violations = []
+  context.on('console', message => {
+    if (message.text().includes('Content Security Policy') && message.location().url.startsWith(app)) violations.push(message.text())
+  })
+  t.after(async () => {
+    await context.close()
+    assert.deepEqual(violations, [], 'our own pages obey our own policies')
+  })
+  witnesses.get(t).push(async () => (await Promise.all(context.pages().map(async page =>
+    `tab ${page.url()}: ${(await page.locator('body').innerText({ timeout: 1000 })).slice(0, 300)}`))).join('\n'))
+  return person({ app, context })
+}
+
+/** What a person has: tabs and cookies. */
+export function person({ app, context }) {
+  context.setDefaultTimeout(10_000)
+  return {
+    context,
+    /** Opens a tab, by default on the app. */
+    async tab(path = '/') {
+      const page = await context.newPage()
+      await page.goto(app + path)
+      return page
+    },
+    /** The session cookie's value, undefined when there is none. */
+    async ticket() {
+      const value = (await context.cookies(app)).find(cookie => cookie.name === cookieName)?.value
+      if (value) secrets.set(value, 'ticket')
+      return value
+    },
+    /** The cookies of logins in flight. */
+    async logins() {
+      return (await context.cookies(app)).filter(cookie => cookie.name.startsWith(loginCookie))
+    },
+  }
+}
+
+/** Signs in from the app's page, and waits until it shows who is signed in. */
+export async function signIn(page, name = 'ann') {
+  await page.getByRole('button', { name: 'Sign in' }).click()
+  await enter(page, name)
+  await shows(page, `signed in as ${name}`)
+}
+
+/** Fills the provider's page. */
+export async function enter(page, name, button = 'Sign in') {
+  await page.waitForURL('**/interaction/*')
+  await page.getByLabel('Name').fill(name)
+  await page.getByRole('button', { name: button }).click()
+}
+
+/** Signs out from the app's page, at the provider too. */
+export async function signOut(page) {
+  await page.getByRole('button', { name: 'Sign out' }).click()
+  await page.waitForURL('**/session/end*')
+  await page.getByRole('button', { name: 'Sign out' }).click()
+}
+
+/** Waits until the app's page says text about who is signed in. */
+export async function shows(page, text) {
+  await page.locator('#who').getByText(text, { exact: true }).waitFor()
+}
+
+/** Collects what page (or a whole context) asks of a path from now on, with the headers that really went out. */
+export function watch(page, path) {
+  const requests = []
+  page.on('request', request => { if (new URL(request.url()).pathname === path) requests.push(request) })
+  return {
+    get count() { return requests.length },
+    cookies: async () => Promise.all(requests.map(async request => (await request.allHeaders()).cookie ?? '')),
+  }
+}
+
+/** Ends the session behind the browser's back: the browser keeps its cookie. */
+export async function endElsewhere({ app, gateway, ticket }) {
+  const headers = { origin: app, 'sec-fetch-site': 'same-origin', accept: 'application/json' }
+  const { status } = await gateway.ask('/auth/logout', { method: 'POST', cookie: await ticket(), headers })
+  assert.equal(status, 200, 'logout without the browser')
+}
+
+/** Asks the API from the page. */
+export const query = (page, text = '{ me { sub } }') => page.evaluate(text => window.app.query(text), text)
+
+/** Fetches from the page and returns { status, body }. */
+export const fetchFrom = (page, path, init) => page.evaluate(async ([path, init]) => {
+  const answer = await fetch(path, init)
+  return { status: answer.status, body: await answer.text() }
+}, [path, init])
+
+/** Waits until the access token of the session is over. It makes no request that could renew it. */
+export async function expire(page) {
+  const { access_expires_at } = await page.evaluate(() => window.app.auth.session())
+  const end = Date.parse(access_expires_at) + 1000 // it is told in whole seconds, rounded down
+  assert.ok(end > 0, 'GET session says when the access token ends')
+  await until('the access token to expire', () => Date.now() > end, { within: end - Date.now() + 5000 })
+}
