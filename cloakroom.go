@@ -47,6 +47,7 @@ type Gateway struct {
 	renewer   *session.Renewer
 	endpoints *gateway.Gateway
 	proxy     *proxy.Proxy
+	live      *proxy.Live
 	metrics   *telemetry.Metrics
 	trusted   origin.Proxies
 	guard     *guard.Guard
@@ -123,8 +124,8 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	answers := &answer.Answers{
 		Prefix: g.prefix, Jar: jar, Pages: ui.New(g.prefix), Log: cfg.Observe.Log, Metrics: metrics, Trusted: g.trusted,
 	}
-	live := proxy.NewLive(desk)
-	tickets.Listen(live.Changed)
+	g.live = proxy.NewLive(desk)
+	tickets.Listen(g.live.Changed)
 
 	g.endpoints, err = gateway.New(gateway.Parts{
 		Own: own, Ring: ring, Guard: guarding, Desk: desk, Storage: tickets, Notes: storage.NewNotes(cfg.Store, ring),
@@ -135,7 +136,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 		return nil, fmt.Errorf("cloakroom: %w", err)
 	}
 	g.proxy, err = proxy.New(proxy.Parts{
-		Own: own, Guard: guarding, Desk: desk, Delivery: delivery.Proxy{}, Answers: answers, Audit: sink, Live: live,
+		Own: own, Guard: guarding, Desk: desk, Delivery: delivery.Proxy{}, Answers: answers, Audit: sink, Live: g.live,
 		Allow: cfg.Endpoints.Allow,
 	}, cfg.Routes, metrics)
 	if err != nil {
@@ -235,6 +236,9 @@ func (g *Gateway) Require(next http.Handler) http.Handler {
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, h http.Handler) {
 	x, r, outermost := telemetry.Begin(w, r, requestID)
 	if outermost {
+		if addr := g.trusted.Client(r); addr.IsValid() {
+			x.Address = addr.String()
+		}
 		defer g.count(x, r)
 		g.guard.StrictTransport(x.Header())
 	}
@@ -254,18 +258,27 @@ func (g *Gateway) count(x *telemetry.Exchange, r *http.Request) {
 	if g.cfg.Observe.Access == nil {
 		return
 	}
-	g.cfg.Observe.Access.LogAttrs(context.Background(), slog.LevelInfo, "request",
+	// Not by LogAttrs: that asks for the time again, and where in the program it was called from.
+	record := slog.NewRecord(x.Started.Add(took), slog.LevelInfo, "request", 0)
+	record.AddAttrs(
 		slog.String(telemetry.AttrRequestID, x.ID), slog.String(telemetry.AttrMethod, r.Method),
 		slog.String(telemetry.AttrPath, r.URL.Path), slog.String(telemetry.AttrRoute, name),
 		slog.Int(telemetry.AttrStatus, x.Status), slog.Int64(telemetry.AttrBytes, x.Bytes),
 		slog.Float64(telemetry.AttrDuration, float64(took.Microseconds())/1000),
-		slog.String(telemetry.AttrAddress, g.trusted.Client(r).String()), slog.String(telemetry.AttrSession, x.Session))
+		slog.String(telemetry.AttrAddress, x.Address), slog.String(telemetry.AttrSession, x.Session))
+	if h := g.cfg.Observe.Access.Handler(); h.Enabled(context.Background(), record.Level) {
+		_ = h.Handle(context.Background(), record) // whoever writes the log sees that it fails; the request is answered
+	}
 }
 
-// Close waits until no renewal and no revocation is under way, or ctx ends, and stops following the store. Requests must have
-// been drained before: http.Server.Shutdown does that. The store stays open; it is the caller's.
+// Drain ends the streams of signed-in people, WebSockets with the close code 1001, so that a server can shut down: give it to
+// http.Server.RegisterOnShutdown.
+func (g *Gateway) Drain() { g.live.Drain() }
+
+// Close drains, waits until no stream, no renewal and no revocation is under way, or ctx ends, and stops following the store.
+// Requests must have been drained before: http.Server.Shutdown does that. The store stays open; it is the caller's.
 func (g *Gateway) Close(ctx context.Context) error {
-	err := errors.Join(g.renewer.Close(ctx), g.endpoints.Close(ctx))
+	err := errors.Join(g.live.Close(ctx), g.renewer.Close(ctx))
 	g.closing.Do(g.stop)
 	return err
 }

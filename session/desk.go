@@ -105,8 +105,12 @@ func (d *Desk) end(ctx context.Context, s *Session, err error) error {
 		Time: time.Now(), Action: audit.Theft, Session: s.LogID, Provider: s.Grant.Provider,
 		Issuer: s.Grant.Issuer, Subject: s.Grant.Subject, Reason: string(Stolen),
 	})
+	d.renewer.Discard(s, string(Stolen))
 	return err
 }
+
+// Discard tells the provider that the tokens of a session that has ended are no longer needed; see [Renewer.Discard].
+func (d *Desk) Discard(s *Session, reason string) { d.renewer.Discard(s, reason) }
 
 // Renew renews the access token of s now, unless it is younger than MinimumAge or newer than s.
 func (d *Desk) Renew(ctx context.Context, s *Session) (*Session, error) {

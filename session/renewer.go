@@ -302,7 +302,7 @@ func (n *Renewer) store(ctx context.Context, provider Provider, s *Session, toke
 			}
 			return stored, nil
 		case Ended, None, Expired:
-			n.revoke(provider, s, tokens) // it ended while the provider was answering: nobody may use these
+			n.revoke(provider, s, tokens, "ended while it was renewed") // nobody may use these
 			return nil, err
 		}
 		select {
@@ -314,7 +314,19 @@ func (n *Renewer) store(ctx context.Context, provider Provider, s *Session, toke
 	}
 }
 
-func (n *Renewer) revoke(provider Provider, s *Session, tokens Tokens) {
+// Discard tells the provider that the tokens of a session that has ended are no longer needed (RFC 7009). It returns at once:
+// a provider that hangs holds nobody up. Close waits for it.
+func (n *Renewer) Discard(s *Session, reason string) {
+	provider, ok := n.provider(s.Grant.Provider)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !ok || n.closed {
+		return
+	}
+	n.running.Go(func() { n.revoke(provider, s, s.Grant.Tokens, reason) })
+}
+
+func (n *Renewer) revoke(provider Provider, s *Session, tokens Tokens, reason string) {
 	revoker, ok := provider.(Revoker)
 	if !ok {
 		return
@@ -325,7 +337,7 @@ func (n *Renewer) revoke(provider Provider, s *Session, tokens Tokens) {
 		n.record(ctx, audit.RevokeFailed, s, string(CodeOf(err)))
 		return
 	}
-	n.record(ctx, audit.Revoked, s, "ended while it was renewed")
+	n.record(ctx, audit.Revoked, s, reason)
 }
 
 // end ends a session whose grant is over, and returns the reason.

@@ -97,6 +97,7 @@ func serve(ctx context.Context, cfg *config.Config, logs *logs) (err error) {
 		servers.start(private, duties.handler(metrics, cfg.PProf), nil)
 	}
 	front := servers.start(public, gateway, crypt)
+	front.RegisterOnShutdown(gateway.Drain)
 	logs.log.Info("serving", "url", cfg.URL, "listen", public.Addr().String(), "admin", addressOf(private), "version", version())
 
 	select {

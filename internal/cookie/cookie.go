@@ -158,8 +158,9 @@ func (j Jar) DropSet(h http.Header) {
 	}
 	kept := lines[:0:0]
 	for _, line := range lines {
-		name, _, _ := strings.Cut(line, "=")
-		if !strings.HasPrefix(strings.ToLower(strings.TrimSpace(name)), strings.ToLower(j.prefix)) {
+		// A cookie without a name comes back as its value alone, and that may look like one of ours.
+		name, _, _ := strings.Cut(strings.TrimLeft(line, "= \t"), "=")
+		if !strings.HasPrefix(strings.ToLower(name), strings.ToLower(j.prefix)) {
 			kept = append(kept, line)
 		}
 	}

@@ -76,7 +76,7 @@ func (g *Gateway) open(w http.ResponseWriter, r *http.Request, grant session.Gra
 		if err := g.replace(r, old.ID); err != nil {
 			return err
 		}
-		g.revoke(r, old)
+		g.Desk.Discard(old, "replaced by a new login")
 	}
 	g.record(r, audit.Event{Action: audit.Login, Session: s.LogID, Provider: grant.Provider, Issuer: grant.Issuer, Subject: grant.Subject})
 	g.hint(r, grant)

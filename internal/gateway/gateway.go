@@ -2,7 +2,6 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -49,8 +48,7 @@ type Gateway struct {
 	logins  logins
 	limit   *limiter
 	states  *seal.Box // what a logout's state says
-	ending  ending
-	hinted  sync.Map // providers whose opaque tokens were mentioned
+	hinted  sync.Map  // providers whose opaque tokens were mentioned
 }
 
 // New returns the endpoints.
@@ -210,6 +208,3 @@ func (g *Gateway) own(path string) *url.URL {
 	}
 	return u
 }
-
-// Close waits for what goes on after an answer, or until ctx ends.
-func (g *Gateway) Close(ctx context.Context) error { return g.ending.wait(ctx) }

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/audit"
@@ -17,8 +16,7 @@ import (
 )
 
 const (
-	revokeTimeout = 10 * time.Second
-	nextLifetime  = 2 * time.Minute
+	nextLifetime = 2 * time.Minute
 	// longURL is from where on a logout goes to the provider as a form: some servers refuse longer URLs.
 	longURL = 2000
 )
@@ -39,7 +37,7 @@ func (g *Gateway) logout(w http.ResponseWriter, r *http.Request) error {
 		if err := g.end(r, s, query.Get("everywhere") == "1"); err != nil {
 			return err
 		}
-		g.revoke(r, s)
+		g.Desk.Discard(s, "signed out")
 		next = g.providerEnd(r, s, state)
 	}
 	g.Storage.Write(w, r, nil)
@@ -78,25 +76,6 @@ func (g *Gateway) end(r *http.Request, s *session.Session, everywhere bool) erro
 	}
 	_, err := g.Storage.End(ctx, session.Selector{Issuer: s.Grant.Issuer, Subject: s.Grant.Subject})
 	return err
-}
-
-// revoke tells the provider, behind the answer's back: a provider that hangs holds nobody up (RFC 7009).
-func (g *Gateway) revoke(r *http.Request, s *session.Session) {
-	provider, err := g.providerOf(s.Grant.Provider)
-	revoker, ok := provider.(session.Revoker)
-	if err != nil || !ok {
-		return
-	}
-	event := audit.Event{Action: audit.Revoked, Session: s.LogID, Provider: s.Grant.Provider, Issuer: s.Grant.Issuer, Subject: s.Grant.Subject}
-	r = r.WithContext(context.WithoutCancel(r.Context()))
-	g.ending.running.Go(func() {
-		ctx, cancel := context.WithTimeout(r.Context(), revokeTimeout)
-		defer cancel()
-		if err := revoker.Revoke(ctx, s.Grant.Tokens); err != nil {
-			event.Action, event.Reason = audit.RevokeFailed, string(session.CodeOf(err))
-		}
-		g.record(r, event)
-	})
 }
 
 // providerEnd is where the provider ends its own session, or nil.
@@ -177,18 +156,4 @@ func (g *Gateway) afterLogout(state string) string {
 		return ""
 	}
 	return string(to)
-}
-
-// ending counts revocations that go on behind an answer.
-type ending struct{ running sync.WaitGroup }
-
-func (e *ending) wait(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() { e.running.Wait(); close(done) }()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

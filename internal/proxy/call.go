@@ -40,9 +40,15 @@ func (c *call) request(ctx context.Context) *http.Request {
 	return r
 }
 
-func (c *call) finish(http.Header) {
+func (c *call) finish(h http.Header) {
+	if c.body != nil && c.in.ProtoMajor == 1 && !c.body.whole.Load() {
+		// What is left of the body may be anything, and nobody looks at it any more: no next request can be behind it.
+		h["Connection"] = closeConnection
+	}
 	c.upstream.proxy.finish(c.Exchange, c.in, c.session, c.upstream.route.Auth == AuthOptional)
 }
+
+var closeConnection = []string{"close"}
 
 // WriteHeader passes early answers on, without what an upstream may not say; HTTP/1.0 has none.
 func (c *call) WriteHeader(status int) {
@@ -62,10 +68,8 @@ func (c *call) scrubTrailers() {
 		return
 	}
 	h := c.Header()
-	delete(h, "Set-Cookie")
 	for name := range h {
-		key := strings.TrimPrefix(name, http.TrailerPrefix)
-		if isUndeliverable(key) || key == "Set-Cookie" {
+		if key := strings.TrimPrefix(name, http.TrailerPrefix); key == "Set-Cookie" || c.forbids(key) {
 			delete(h, name)
 		}
 	}
@@ -90,8 +94,8 @@ func (c *call) serveSocket() {
 	ctx, cancel := context.WithCancelCause(c.in.Context())
 	defer cancel(nil)
 	stop := context.AfterFunc(over, func() {
-		if s := c.socket.Load(); s != nil && context.Cause(over) == errSessionOver {
-			s.goodbye()
+		if s := c.socket.Load(); s != nil {
+			s.goodbye(context.Cause(over))
 		}
 		cancel(context.Cause(over))
 	})
@@ -99,34 +103,42 @@ func (c *call) serveSocket() {
 	c.upstream.reverse.ServeHTTP(c, c.request(ctx))
 }
 
-// limitBody puts the route's limit on the request's body, and reports whether the request may go on.
-func (c *call) limitBody() bool {
+// takeBody puts the route's limit on the request's body, and reports whether the request may go on.
+func (c *call) takeBody() bool {
 	r, limit := c.in, c.upstream.route.MaxBody
 	if r.Body == nil || r.Body == http.NoBody {
 		return true
 	}
-	if limit > 0 {
-		if r.ContentLength > limit {
-			err := session.Fail(session.TooLarge, "forward", "%d bytes, the route takes %d", r.ContentLength, limit)
-			c.upstream.proxy.Answers.Fail(c.Exchange, r, err)
-			return false
-		}
-		c.body = &requestBody{ReadCloser: http.MaxBytesReader(nil, r.Body, limit)}
-		return true
+	if limit > 0 && r.ContentLength > limit {
+		err := session.Fail(session.TooLarge, "forward", "%d bytes, the route takes %d", r.ContentLength, limit)
+		c.upstream.proxy.Answers.Fail(c.Exchange, r, err)
+		return false
 	}
 	c.body = &requestBody{ReadCloser: r.Body}
+	if limit > 0 {
+		// Not given our writer: it would set a header there while the transport reads, and the answer may be under way.
+		c.body.ReadCloser = http.MaxBytesReader(nil, r.Body, limit)
+	}
+	// Else the server would swallow a part of the body when an upstream answers before it has read all of it. Where that is
+	// not supported, it is not needed.
+	_ = http.NewResponseController(c.Exchange).EnableFullDuplex()
 	return true
 }
 
 // requestBody remembers why reading a body stopped. To the transport every failure looks like the upstream's.
 type requestBody struct {
 	io.ReadCloser
+	whole  atomic.Bool // it was read to its end
 	failed atomic.Pointer[error]
 }
 
 func (b *requestBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
+	switch err {
+	case nil:
+	case io.EOF:
+		b.whole.Store(true)
+	default:
 		b.failed.Store(&err)
 	}
 	return n, err
@@ -162,6 +174,8 @@ func (c *call) reason(ctx context.Context, err error) error {
 	var ours *session.Error
 	var timeout net.Error
 	switch fault := c.body.fault(); {
+	case context.Cause(ctx) == errDraining:
+		return &session.Error{Code: session.Unavailable, Op: "open a stream", Err: errDraining}
 	case context.Cause(ctx) == errSessionOver:
 		return &session.Error{Code: session.Ended, Op: "open a stream", Err: errSessionOver}
 	case ctx.Err() == context.Canceled:

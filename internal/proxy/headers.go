@@ -70,22 +70,25 @@ func headerValue(claim string) string {
 // undeliverable are answer headers that speak for the whole origin, or for us.
 var undeliverable = set("Clear-Site-Data", "Strict-Transport-Security", "Alt-Svc", "Cloakroom")
 
-func isUndeliverable(name string) bool {
-	return undeliverable[name] || strings.HasPrefix(name, "Access-Control-") || strings.HasPrefix(name, "Secure-Session-") ||
-		strings.HasPrefix(name, "Sec-Session-")
-}
+// cacheOrders tell a shared cache to keep an answer, over what Cache-Control says (RFC 9213, and what was there before it).
+var cacheOrders = set("Surrogate-Control", "X-Accel-Expires", "Edge-Control")
 
-// isCacheOrder reports whether a header tells a shared cache to keep an answer, over what Cache-Control says (RFC 9213, and
-// what was there before it).
-func isCacheOrder(name string) bool {
-	return name == "Surrogate-Control" || name == "X-Accel-Expires" || name == "Edge-Control" || strings.HasSuffix(name, "Cdn-Cache-Control")
+// forbids reports whether an upstream may not say this to a browser.
+func (c *call) forbids(name string) bool {
+	switch {
+	case undeliverable[name], strings.HasPrefix(name, "Access-Control-"), strings.HasPrefix(name, "Secure-Session-"), strings.HasPrefix(name, "Sec-Session-"):
+		return true
+	case c.session != nil:
+		return cacheOrders[name] || strings.HasSuffix(name, "Cdn-Cache-Control")
+	}
+	return false
 }
 
 // scrub takes out of an answer's headers what an upstream may not say.
 func (c *call) scrub(h http.Header) {
 	c.upstream.proxy.Answers.Jar.DropSet(h)
 	for name := range h {
-		if isUndeliverable(name) || c.session != nil && isCacheOrder(name) {
+		if c.forbids(name) {
 			delete(h, name)
 		}
 	}

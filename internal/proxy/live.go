@@ -11,8 +11,11 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// errSessionOver is why a stream was ended.
-var errSessionOver = errors.New("the session is over")
+// Why a stream was ended.
+var (
+	errSessionOver = errors.New("the session is over")
+	errDraining    = errors.New("the gateway is shutting down")
+)
 
 // Live knows the streams that are open and ends each with its session, whether that is ended or merely expires.
 type Live struct {
@@ -20,6 +23,10 @@ type Live struct {
 
 	mu      sync.Mutex
 	streams map[session.ID]map[*stream]struct{}
+
+	draining context.Context
+	drain    context.CancelFunc
+	open     sync.WaitGroup
 }
 
 // stream is one open stream. wake has room for one: more wakings than one say nothing new.
@@ -27,7 +34,26 @@ type stream struct{ wake chan struct{} }
 
 // NewLive returns an empty Live.
 func NewLive(desk *session.Desk) *Live {
-	return &Live{desk: desk, streams: map[session.ID]map[*stream]struct{}{}}
+	l := &Live{desk: desk, streams: map[session.ID]map[*stream]struct{}{}}
+	l.draining, l.drain = context.WithCancel(context.Background())
+	return l
+}
+
+// Drain ends all streams, and those that begin from now on: they would keep a server from shutting down, and their pages can
+// come back to another one.
+func (l *Live) Drain() { l.drain() }
+
+// Close drains and waits until every stream has ended, or ctx ends.
+func (l *Live) Close(ctx context.Context) error {
+	l.drain()
+	done := make(chan struct{})
+	go func() { l.open.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Changed is told what a store's watcher says.
@@ -53,7 +79,8 @@ func wake(streams map[*stream]struct{}) {
 	}
 }
 
-// Watch returns a context that ends when the session is over, with errSessionOver as its cause. Call end when the stream is done.
+// Watch returns a context that ends when the session is over or the gateway shuts down, with the reason as its cause. Call end
+// once, when the stream is done.
 func (l *Live) Watch(ctx context.Context, s *session.Session) (_ context.Context, end func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	st := &stream{wake: make(chan struct{}, 1)}
@@ -62,6 +89,7 @@ func (l *Live) Watch(ctx context.Context, s *session.Session) (_ context.Context
 		l.streams[s.ID] = map[*stream]struct{}{}
 	}
 	l.streams[s.ID][st] = struct{}{}
+	l.open.Add(1)
 	l.mu.Unlock()
 	go l.follow(ctx, cancel, s, st)
 	return ctx, func() {
@@ -72,23 +100,26 @@ func (l *Live) Watch(ctx context.Context, s *session.Session) (_ context.Context
 		if len(l.streams[s.ID]) == 0 {
 			delete(l.streams, s.ID)
 		}
+		l.open.Done()
 	}
 }
 
 // Body returns the body of a streamed answer, which breaks off when the session is over.
 func (l *Live) Body(res *http.Response, s *session.Session) io.ReadCloser {
+	body := res.Body
 	over, end := l.Watch(res.Request.Context(), s)
-	stop := context.AfterFunc(over, func() { res.Body.Close() })
-	return &streamBody{ReadCloser: res.Body, end: func() { stop(); end() }}
+	stop := context.AfterFunc(over, func() { body.Close() })
+	return &streamBody{ReadCloser: body, end: func() { stop(); end() }}
 }
 
 type streamBody struct {
 	io.ReadCloser
-	end func()
+	once sync.Once
+	end  func()
 }
 
 func (b *streamBody) Close() error {
-	b.end()
+	b.once.Do(b.end)
 	return b.ReadCloser.Close()
 }
 
@@ -120,6 +151,10 @@ func (l *Live) follow(ctx context.Context, cancel context.CancelCauseFunc, s *se
 		select {
 		case <-ctx.Done():
 			timer.Stop()
+			return
+		case <-l.draining.Done():
+			timer.Stop()
+			cancel(errDraining)
 			return
 		case <-st.wake:
 			timer.Stop()

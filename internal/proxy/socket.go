@@ -12,6 +12,9 @@ import (
 // closeSessionOver is the close code that tells a page its session is over (private use, RFC 6455 §7.4.2).
 const closeSessionOver = 4401
 
+// closeGoingAway is RFC 6455's own code for a server that shuts down.
+const closeGoingAway = 1001
+
 // goodbyeTime is how long a browser that does not read can hold up the end of its socket; and then, one that does not close.
 const goodbyeTime = 400 * time.Millisecond
 
@@ -50,8 +53,12 @@ func (h handshake) Write(p []byte) (int, error) {
 }
 
 // goodbye sends the close frame where one fits; nothing follows it. Amid a frame there is no place for it: the page then sees
-// the connection break.
-func (s *socket) goodbye() {
+// the connection break. A stream that ended by itself needs none.
+func (s *socket) goodbye(why error) {
+	frame := closeFrames[why]
+	if frame == nil {
+		return
+	}
 	_ = s.Conn.SetWriteDeadline(time.Now().Add(goodbyeTime)) // also ends a write that holds the lock
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,13 +67,20 @@ func (s *socket) goodbye() {
 	}
 	s.closed = true
 	if s.open && s.frames.between() {
-		_, _ = s.Conn.Write(closeFrame)
+		_, _ = s.Conn.Write(frame)
 	}
 }
 
-var closeFrame = append([]byte{0x88, byte(2 + len(closeReason)), byte(closeSessionOver >> 8), byte(closeSessionOver & 0xff)}, closeReason...)
+// closeFrames say why in RFC 6455 §5.5.1's form: a page signs in again after 4401, and reconnects after 1001.
+var closeFrames = map[error][]byte{
+	errSessionOver: closeFrame(closeSessionOver, "session over"),
+	errDraining:    closeFrame(closeGoingAway, "going away"),
+}
 
-const closeReason = "session over"
+func closeFrame(code uint16, reason string) []byte {
+	frame := binary.BigEndian.AppendUint16([]byte{0x88, byte(2 + len(reason))}, code)
+	return append(frame, reason...)
+}
 
 // Close closes the connection. After goodbye it waits a moment for the browser's own close: to close on what it is still
 // sending would make some systems drop the close frame before the page has read it.

@@ -81,7 +81,7 @@ func (b *bufferPool) Put(p []byte) { b.pool.Put((*[32 << 10]byte)(p)) }
 // serve forwards one request.
 func (u *upstream) serve(x *telemetry.Exchange, r *http.Request, s *session.Session) {
 	c := &call{Exchange: x, upstream: u, in: r, session: s}
-	if !c.limitBody() {
+	if !c.takeBody() {
 		return
 	}
 	if s != nil && isSocket(r) {

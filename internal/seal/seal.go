@@ -15,7 +15,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"strings"
+	"sync"
 )
 
 // ErrOpen says that something cannot be opened: sealed for another purpose, by an unknown key, altered or cut short. It
@@ -200,15 +202,37 @@ func bind(id KeyID, context []byte) []byte {
 
 // MAC authenticates short texts for one purpose.
 type MAC struct {
-	byID   map[KeyID][]byte
+	byID   map[KeyID]*macKey
 	sealer KeyID
+}
+
+// macKey has HMACs that are ready to use: making one costs more than the sum of a short text, and every request needs one.
+type macKey struct{ ready sync.Pool }
+
+// keyed is an HMAC-SHA256 with room for its result.
+type keyed struct {
+	hash.Hash
+	sum [sha256.Size]byte
+}
+
+func newMACKey(secret []byte) *macKey {
+	return &macKey{sync.Pool{New: func() any { return &keyed{Hash: hmac.New(sha256.New, secret)} }}}
+}
+
+func (k *macKey) sum(text []byte) [32]byte {
+	h := k.ready.Get().(*keyed)
+	defer k.ready.Put(h)
+	h.Reset()
+	h.Write(text)
+	h.Sum(h.sum[:0])
+	return h.sum
 }
 
 // MAC returns the authenticator for a purpose.
 func (r *Keyring) MAC(purpose string) *MAC {
-	m := &MAC{byID: make(map[KeyID][]byte, len(r.keys)), sealer: r.keys[0].id}
+	m := &MAC{byID: make(map[KeyID]*macKey, len(r.keys)), sealer: r.keys[0].id}
 	for _, k := range r.keys {
-		m.byID[k.id] = derive(k.secret, "mac "+purpose, 32)
+		m.byID[k.id] = newMACKey(derive(k.secret, "mac "+purpose, 32))
 	}
 	return m
 }
@@ -229,11 +253,11 @@ func (m *MAC) KeyIDs() []KeyID {
 
 // Sum returns the authenticator of text under a key of the ring, and false for an unknown key.
 func (m *MAC) Sum(id KeyID, text []byte) ([32]byte, bool) {
-	secret, ok := m.byID[id]
+	key, ok := m.byID[id]
 	if !ok {
 		return [32]byte{}, false
 	}
-	return hmac256(secret, text), true
+	return key.sum(text), true
 }
 
 // Verify reports whether sum, or a prefix of it of at least 16 bytes, is the authenticator of text. It takes the same time
@@ -250,10 +274,11 @@ func Derive(secret []byte, purpose string) [32]byte {
 
 // Hash is SHA-256 under a purpose: for secrets of full entropy only.
 func Hash(purpose string, secret []byte) [32]byte {
-	h := sha256.New()
-	h.Write([]byte("cloakroom " + purpose + "\x00"))
-	h.Write(secret)
-	return [32]byte(h.Sum(nil))
+	text := make([]byte, 0, 64)
+	text = append(text, "cloakroom "...)
+	text = append(text, purpose...)
+	text = append(text, 0)
+	return sha256.Sum256(append(text, secret...))
 }
 
 // Random returns n random bytes. It never fails: without randomness the program ends.

@@ -2,7 +2,6 @@ package storage
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -30,12 +29,9 @@ func TestModel_HonestBrowser(t *testing.T) {
 		rapid.SyncTest(t, func(t *rapid.T) {
 			w := newWorld(t)
 			t.Repeat(map[string]func(*rapid.T){
-				"":         w.check,
-				"browse":   func(t *rapid.T) { w.browse(t, w.person) },
-				"browse2":  func(t *rapid.T) { w.browse(t, w.person) }, // twice as often as anything else
-				"wait":     w.wait,
-				"provider": w.turnProvider,
-				"watch":    w.disturbWatch,
+				"":        w.check,
+				"browse":  func(t *rapid.T) { w.browse(t, w.person) },
+				"disturb": w.disturb,
 			})
 			w.finish(t)
 		})
@@ -49,13 +45,11 @@ func TestModel_ThiefAndLogout(t *testing.T) {
 		rapid.SyncTest(t, func(t *rapid.T) {
 			w := newWorld(t)
 			t.Repeat(map[string]func(*rapid.T){
-				"":         w.check,
-				"browse":   func(t *rapid.T) { w.browse(t, w.person) },
-				"misuse":   w.misuse,
-				"logout":   w.logout,
-				"wait":     w.wait,
-				"provider": w.turnProvider,
-				"watch":    w.disturbWatch,
+				"":        w.check,
+				"browse":  func(t *rapid.T) { w.browse(t, w.person) },
+				"misuse":  w.misuse,
+				"disturb": w.disturb,
+				"logout":  w.logout,
 			})
 			w.finish(t)
 		})
@@ -143,7 +137,7 @@ func (w *world) browse(t *rapid.T, who *holder) {
 		w.under.Add(1)
 		go w.run(x)
 	}
-	time.Sleep(drawTime(t, "pause", 0, time.Second, 5*time.Second, 20*time.Second, 40*time.Second))
+	time.Sleep(drawTime(t, "pause", 0, time.Second, 8*time.Second, 25*time.Second, 35*time.Second, 65*time.Second, 2*time.Minute))
 }
 
 // misuse lets the thief take a copy, or use it.
@@ -159,7 +153,7 @@ func (w *world) misuse(t *rapid.T) {
 }
 
 func (w *world) logout(t *rapid.T) {
-	if rapid.IntRange(0, 9).Draw(t, "logout") < 9 {
+	if rapid.IntRange(0, 19).Draw(t, "logout") < 19 {
 		t.Skip("not now")
 	}
 	by := rapid.IntRange(0, len(w.replicas)-1).Draw(t, "replica")
@@ -171,12 +165,20 @@ func (w *world) logout(t *rapid.T) {
 	w.over(by, "logout")
 }
 
-func (w *world) wait(t *rapid.T) {
-	time.Sleep(drawTime(t, "wait", 2*time.Second, 30*time.Second, time.Minute, 3*time.Minute, modelIdle+time.Second))
+// disturb makes something around the session worse or better.
+func (w *world) disturb(t *rapid.T) {
+	switch rapid.IntRange(0, 5).Draw(t, "what") {
+	case 0:
+		time.Sleep(drawTime(t, "a break", 3*time.Minute, 3*time.Minute, modelIdle+time.Second))
+	case 1, 2:
+		w.turnProvider(t)
+	default:
+		w.disturbWatch(t)
+	}
 }
 
 func (w *world) turnProvider(t *rapid.T) {
-	down := rapid.Bool().Draw(t, "down")
+	down := rapid.IntRange(0, 3).Draw(t, "down") == 3
 	w.op.setDown(down)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -380,96 +382,4 @@ func (w *world) finish(t *rapid.T) {
 	}
 	w.mu.Unlock()
 	w.check(t)
-}
-
-// ear is one replica's view of the store: its watch can be disturbed.
-type ear struct {
-	*memory.Store
-	slow time.Duration // each way
-
-	mu      sync.Mutex
-	mode    mode
-	since   time.Time // of the last change of mode
-	waiting []session.Change
-	missed  bool
-	cut     context.CancelFunc
-}
-
-type mode string
-
-const (
-	hears  mode = "hears its watch"
-	stalls mode = "hears late"
-	loses  mode = "misses changes, and is told so later"
-	broken mode = "cannot watch"
-)
-
-func (e *ear) set(m mode) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.mode, e.since = m, time.Now()
-	if m == broken && e.cut != nil {
-		e.cut()
-	}
-}
-
-// attentive reports whether the watch has worked since well before at.
-func (e *ear) attentive(at time.Time) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.mode == hears && at.Sub(e.since) > 3*time.Second
-}
-
-func (e *ear) Watch(ctx context.Context, changed func(session.Change)) error {
-	e.mu.Lock()
-	if e.mode == broken {
-		e.mu.Unlock()
-		return errors.New("no connection")
-	}
-	ctx, e.cut = context.WithCancel(ctx)
-	e.waiting, e.missed = nil, false
-	e.mu.Unlock()
-	return e.Store.Watch(ctx, func(c session.Change) {
-		for _, c := range e.hear(c) {
-			changed(c)
-		}
-	})
-}
-
-func (e *ear) Get(ctx context.Context, id session.ID) (session.Record, error) {
-	defer time.Sleep(e.slow)
-	time.Sleep(e.slow)
-	return e.Store.Get(ctx, id)
-}
-
-func (e *ear) Put(ctx context.Context, rec session.Record) error {
-	defer time.Sleep(e.slow)
-	time.Sleep(e.slow)
-	return e.Store.Put(ctx, rec)
-}
-
-func (e *ear) Delete(ctx context.Context, id session.ID) error {
-	defer time.Sleep(e.slow)
-	time.Sleep(e.slow)
-	return e.Store.Delete(ctx, id)
-}
-
-// hear returns what gets through now that c is told.
-func (e *ear) hear(c session.Change) []session.Change {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	switch e.mode {
-	case stalls:
-		e.waiting = append(e.waiting, c)
-		return nil
-	case loses:
-		e.missed = e.missed || c.Kind == session.Changed
-		return nil
-	}
-	through := append(e.waiting, c)
-	if e.missed {
-		through = append([]session.Change{{Kind: session.Lost}}, through...)
-	}
-	e.waiting, e.missed = nil, false
-	return through
 }

@@ -272,13 +272,14 @@ func (t *Tickets) Write(w http.ResponseWriter, r *http.Request, s *session.Sessi
 		t.jar.Clear(w, t.jar.Session(), t.sameSite)
 		return
 	}
-	now, current := time.Now(), s
-	if e, _, ok := t.cache.get(s.ID, now); ok && e.s.Version > s.Version {
+	current := s
+	if e, ok := t.cache.entries.GetIfPresent(s.ID); ok && e.s.Version > s.Version {
 		current = e.s
 	}
 	if current.Generation <= s.Carried {
 		return // the browser has it; a newer one is not known here yet, and must not be taken back
 	}
+	now := time.Now()
 	// The session may have ended while this request was under way, and its end, or a new login, has had its say about the
 	// cookie. A late answer must not speak over it.
 	current, err := t.newest(r.Context(), current)

@@ -13,6 +13,7 @@ import (
 type Exchange struct {
 	http.ResponseWriter
 	ID      string
+	Address string // of the client, behind trusted proxies; "" if it cannot be told
 	Started time.Time
 	Route   *RouteMeter
 	Session string // LogID, "" for none
@@ -36,7 +37,7 @@ func Begin(w http.ResponseWriter, r *http.Request, id func() string) (e *Exchang
 	outer := Of(r)
 	e = &Exchange{ResponseWriter: w}
 	if outer != nil {
-		e.ID, e.Started, e.Route = outer.ID, outer.Started, outer.Route
+		e.ID, e.Address, e.Started, e.Route = outer.ID, outer.Address, outer.Started, outer.Route
 	} else {
 		e.ID, e.Started = id(), time.Now()
 	}
