@@ -81,18 +81,39 @@ var (
 	loginClaims = []string{"sub", "sid", "auth_time", "acr", "amr"}
 )
 
-// merge lays what userinfo says over what the ID token says.
-func merge(idToken, userinfo claims) map[string]any {
+// accessClaims are claims of an access token that are about what it is good for.
+var accessClaims = []string{"client_id", "scope", "scp", "typ", "cnf", "ver", "uti", "rh"}
+
+// merge lays what userinfo says over what the ID token says, and both over what a JWT access token says.
+func merge(access, idToken, userinfo claims) map[string]any {
 	all := make(map[string]any, len(idToken)+len(userinfo))
-	for name, value := range idToken {
-		if !slices.Contains(protocolClaims, name) {
-			all[name] = value
-		}
-	}
-	for name, value := range userinfo {
-		if !slices.Contains(protocolClaims, name) && !slices.Contains(loginClaims, name) {
-			all[name] = value
+	for _, layer := range []struct {
+		claims claims
+		but    [][]string
+	}{
+		{access, [][]string{protocolClaims, loginClaims, accessClaims}},
+		{idToken, [][]string{protocolClaims}},
+		{userinfo, [][]string{protocolClaims, loginClaims}},
+	} {
+		for name, value := range layer.claims {
+			if !slices.ContainsFunc(layer.but, func(names []string) bool { return slices.Contains(names, name) }) {
+				all[name] = value
+			}
 		}
 	}
 	return all
+}
+
+// readAccess reads the claims of an access token that is a JWT: some providers tell a person's roles nowhere else. Its
+// signature is for the API to check; we have it from the token endpoint itself. Anything else has no claims.
+func readAccess(token string) claims {
+	payload, ok := part(token, 1)
+	if !ok {
+		return nil
+	}
+	var c claims
+	if json.Unmarshal(payload, &c) != nil {
+		return nil
+	}
+	return c
 }
