@@ -26,6 +26,10 @@ type Session struct {
 	Life  Life
 	Ticket
 
+	// Bearer is the access token as the value of an Authorization header, made once for all requests. It may be nil, or of an
+	// older token: see BearerOf.
+	Bearer []string
+
 	// Lease is the time until which one renewal owns the session, zero for none.
 	Lease time.Time
 }
@@ -87,6 +91,15 @@ func (g *Grant) Claim(name string) string {
 		}
 		return string(text)
 	}
+}
+
+// BearerOf returns the value of the Authorization header for the access token of s. It is shared: do not change it.
+func BearerOf(s *Session) []string {
+	const scheme = "Bearer "
+	if t := s.Grant.Tokens.Access; len(s.Bearer) == 1 && len(s.Bearer[0]) == len(scheme)+len(t) && s.Bearer[0][len(scheme):] == t {
+		return s.Bearer
+	}
+	return []string{scheme + s.Grant.Tokens.Access}
 }
 
 type contextKey struct{}

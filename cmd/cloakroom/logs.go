@@ -14,6 +14,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/audit"
 	"github.com/cloakroom-go/cloakroom/config"
+	"github.com/cloakroom-go/cloakroom/internal/telemetry"
 )
 
 // How long a record of the access log may wait, and how many bytes of them.
@@ -104,7 +105,11 @@ func openLogs(o config.Log) (*logs, error) {
 	stderr, _ := l.output("stderr")
 	l.log = slog.New(l.handler(stderr, stderr, o.Level))
 	if out := open("access", o.Access); out != nil {
-		l.access = slog.New(l.handler(held{out}, out, slog.LevelInfo))
+		handler := l.handler(held{out}, out, slog.LevelInfo)
+		if _, json := handler.(*slog.JSONHandler); json {
+			handler = telemetry.AccessHandler(held{out})
+		}
+		l.access = slog.New(handler)
 	}
 	if out := open("audit", o.Audit); out != nil {
 		l.audit = audit.Log(slog.New(l.handler(out, out, slog.LevelInfo)))

@@ -34,6 +34,9 @@ func (a *Answers) ClientAddress(r *http.Request) netip.Addr { return a.Trusted.C
 
 // Address is ClientAddress as text, "" if it cannot be told.
 func (a *Answers) Address(r *http.Request) string {
+	if e := telemetry.Of(r); e != nil {
+		return e.Address
+	}
 	if addr := a.ClientAddress(r); addr.IsValid() {
 		return addr.String()
 	}

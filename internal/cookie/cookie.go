@@ -134,6 +134,7 @@ func (j Jar) strip(line string) string {
 		return line
 	}
 	var kept strings.Builder
+	kept.Grow(len(line))
 	for line != "" {
 		var pair string
 		pair, line, _ = strings.Cut(line, ";")

@@ -16,7 +16,7 @@ func (Proxy) Outbound(out *http.Request, s *session.Session) error {
 		delete(out.Header, "Authorization")
 		return nil
 	}
-	out.Header["Authorization"] = []string{"Bearer " + s.Grant.Tokens.Access}
+	out.Header["Authorization"] = session.BearerOf(s)
 	return nil
 }
 

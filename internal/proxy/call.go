@@ -26,14 +26,15 @@ type call struct {
 	socket   atomic.Pointer[socket]
 }
 
-type callKey struct{}
-
-func callOf(r *http.Request) *call { return r.Context().Value(callKey{}).(*call) }
+func callOf(r *http.Request) *call { return telemetry.Of(r).Call.(*call) }
 
 // request is the call's request as the reverse proxy gets it.
 func (c *call) request(ctx context.Context) *http.Request {
-	c.BeforeHeaders = c.finish
-	r := c.in.WithContext(context.WithValue(ctx, callKey{}, c))
+	c.BeforeHeaders, c.Call = c.finish, c
+	if c.body == nil && ctx == c.in.Context() {
+		return c.in
+	}
+	r := c.in.WithContext(ctx)
 	if c.body != nil {
 		r.Body = c.body
 	}

@@ -11,6 +11,9 @@ import (
 // ours reports whether a request header says to an upstream what only a gateway may say. Names with other signs than letters,
 // digits and "-" go as well: some servers read "X_User" or "X.User" as "X-User".
 func (p *Proxy) ours(name string) bool {
+	if harmless[name] {
+		return p.identity[name]
+	}
 	if dropped[name] || p.identity[name] {
 		return true
 	}
@@ -26,6 +29,13 @@ func (p *Proxy) ours(name string) bool {
 	}
 	return false
 }
+
+// harmless are the commonest headers of browsers, which need no closer look.
+var harmless = set(
+	"Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Content-Length", "Content-Type", "Cookie", "Dnt", "If-Modified-Since",
+	"If-None-Match", "Origin", "Pragma", "Priority", "Range", "Referer", "Sec-Ch-Ua", "Sec-Ch-Ua-Mobile", "Sec-Ch-Ua-Platform", "Sec-Fetch-Dest",
+	"Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User", "Sec-Gpc", "Upgrade-Insecure-Requests", "User-Agent",
+)
 
 var dropped = set(
 	"Authorization", "Forwarded", "Proxy", "True-Client-Ip", "Fastly-Client-Ip", "Fly-Client-Ip",

@@ -223,6 +223,9 @@ func (p *provider) refresh(g session.Grant) (session.Tokens, error) {
 			return session.Tokens{}, err
 		}
 	}
+	if p.revoked[g.Tokens.Refresh] { // a renewal was under way when the session ended: refused, but no sign of a second holder
+		return session.Tokens{}, session.Fail(session.GrantOver, "refresh", "invalid_grant")
+	}
 	if g.Tokens.Refresh != p.current || p.dead {
 		p.dead = true
 		p.reused = append(p.reused, g.Tokens.Refresh)

@@ -163,6 +163,7 @@ func (t *Tickets) open(rec session.Record, secret []byte) (*session.Session, err
 	}
 	s.ID, s.Version, s.Secret, s.Carried = rec.ID, rec.Version, secret, s.Generation
 	s.LogID = t.logID(rec.ID)
+	s.Bearer = session.BearerOf(s)
 	return s, nil
 }
 
@@ -246,6 +247,7 @@ func (t *Tickets) put(ctx context.Context, next *session.Session, m mark) (*sess
 		return nil, err
 	}
 	next.Version++
+	next.Bearer = session.BearerOf(next)
 	next.Carried = next.Generation
 	t.cache.put(next, len(text), m, time.Now())
 	return next, nil

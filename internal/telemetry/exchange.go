@@ -21,6 +21,9 @@ type Exchange struct {
 	Status  int    // 0: nothing was answered
 	Bytes   int64
 
+	// Call is for whoever forwards the request: the hooks of httputil.ReverseProxy find it through the request.
+	Call any
+
 	// BeforeHeaders is called once, right before the final headers go out: not for 1xx answers. httputil.ReverseProxy empties
 	// the header map after an upstream's 1xx, so whatever was set before would be lost.
 	BeforeHeaders func(h http.Header)

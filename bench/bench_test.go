@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestRun_PrintsItsFigures runs the whole benchmark for a moment: both programs, the login, every kind of line. What the numbers
+// are is not a test's business, on machines that do other things besides.
+func TestRun_PrintsItsFigures(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the benchmark reads the CPU time of other processes, which it can on Linux only")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // it compiles the program
+	defer cancel()
+	var out strings.Builder
+	if err := run(ctx, options{rounds: 2, requests: 40, concurrency: 4}, &out); err != nil {
+		t.Fatal(err)
+	}
+	const number = `(\d+(?:\.\d+)?)`
+	for _, line := range []string{
+		"cpu-ratio warm-ticket N quartiles N N range N N rounds 2",
+		"cpu-ratio warm-ticket-over-token N quartiles N N range N N rounds 2",
+		"cpu-us bare N quartiles N N range N N",
+		"cpu-us warm-ticket N quartiles N N range N N",
+		"allocs bare N",
+		"allocs warm-ticket N",
+		"latency-us bare p50 N p99 N",
+		"latency-us warm-ticket p50 N p99 N",
+	} {
+		match := regexp.MustCompile(`(?m)^` + strings.ReplaceAll(line, "N", number) + `$`).FindStringSubmatch(out.String())
+		if match == nil {
+			t.Errorf("no line like %q", line)
+			continue
+		}
+		for _, text := range match[1:] {
+			if f, err := strconv.ParseFloat(text, 64); err != nil || f <= 0 {
+				t.Errorf("%q: %s is no measurement", match[0], text)
+			}
+		}
+	}
+	if t.Failed() {
+		t.Logf("it printed\n%s", out.String())
+	}
+}
+
+// TestCheck_CountsTokens is about the check that makes the measurement one of the right thing: a gateway that forwards without
+// the token, or answers by itself, would look fast.
+func TestCheck_CountsTokens(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		with, without int64
+		token, ok     bool
+	}{
+		{"all with", 10, 0, true, true},
+		{"all without", 0, 10, false, true},
+		{"one without", 9, 1, true, false},
+		{"one lost", 9, 0, true, false},
+		{"a token where none belongs", 1, 9, false, false},
+		{"none at all", 0, 0, true, false},
+	} {
+		a := &api{}
+		a.with.Store(c.with)
+		a.without.Store(c.without)
+		if err := a.check(c.token, 10); (err == nil) != c.ok {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+func TestQuantile(t *testing.T) {
+	for _, c := range []struct {
+		sorted  []float64
+		percent int
+		want    float64
+	}{
+		{[]float64{7}, 50, 7},
+		{[]float64{1, 2}, 50, 1.5},
+		{[]float64{1, 2, 3}, 50, 2},
+		{[]float64{1, 2, 3, 4, 5}, 25, 2},
+		{[]float64{1, 2, 3, 4, 5}, 99, 4.96},
+		{[]float64{1, 2, 3, 4, 5}, 100, 5},
+	} {
+		if got := quantile(c.sorted, c.percent); got < c.want-1e-9 || got > c.want+1e-9 {
+			t.Errorf("%d%% of %v is %v, not %v", c.percent, c.sorted, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,235 @@
+// Command bench says what the gateway costs: the CPU time of one proxied request on a warm session, divided by that of a bare
+// httputil.ReverseProxy, which forwards and sets X-Forwarded-For, -Host and -Proto. Both are processes of their own with the
+// same tuning of proxy and collector; client and upstream are the same for both, and live in this process, where they are not
+// counted.
+//
+//	go run ./bench            # needs Linux and the go command
+//
+// The gateway is the program itself, as people run it: SQLite store, guard, access log, audit log and metrics. It gets the same
+// bytes as the bare proxy, and has to find the session, put a token of 1.2 kB in and take its cookie out. The rounds of the two
+// alternate, so that whatever else the machine does meets both. A ratio is taken in each round; its median is printed first:
+//
+//	cpu-ratio warm-ticket MEDIAN quartiles LOW HIGH range LEAST MOST rounds N
+//
+// The bare proxy's upstream gets no token that way. So there is a second bare one, "token", for a page that holds the token and
+// sends it itself; a ratio over that says what it costs to keep the token out of the page.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// options are what a run is made of.
+type options struct {
+	rounds      int      // of each contender
+	requests    int      // in a round
+	concurrency int      // connections of the client
+	also        []string // other builds of the program, to be measured in the same run
+	profiles    string   // folder for CPU and allocation profiles, "" for none
+}
+
+func main() {
+	var o options
+	flag.IntVar(&o.rounds, "rounds", 40, "rounds of each contender")
+	flag.IntVar(&o.requests, "requests", 1000, "requests in a round")
+	flag.IntVar(&o.concurrency, "concurrency", 16, "connections of the client")
+	flag.Func("also", "path of another build of the program, to be measured in the same run; may be given several times", func(path string) error {
+		o.also = append(o.also, path)
+		return nil
+	})
+	flag.StringVar(&o.profiles, "profiles", "", "folder to write profiles to; they are taken after the measurement")
+	short := flag.Bool("short", false, "only see whether it works: the numbers mean nothing")
+	flag.Parse()
+	if *short {
+		o.rounds, o.requests = 2, 100
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	if err := run(ctx, o, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// contender is one process under measurement.
+type contender struct {
+	name  string
+	token bool // its requests reach the upstream with the access token
+	*process
+	*client
+
+	cpu     []time.Duration // per request, one for each round
+	latency []time.Duration // of every request
+	allocs  float64         // per request
+}
+
+// run measures, and prints its lines to w.
+func run(ctx context.Context, o options, w io.Writer) (err error) {
+	dir, err := os.MkdirTemp("", "cloakroom-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	ctx, cancel := context.WithCancel(ctx) // ends the processes
+	defer cancel()
+
+	programs, err := build(ctx, dir)
+	if err != nil {
+		return err
+	}
+	api := newAPI()
+	defer api.Close()
+	op, err := newProvider()
+	if err != nil {
+		return err
+	}
+	defer op.Close()
+
+	var all []*contender
+	defer func() {
+		for _, c := range all {
+			c.stop()
+		}
+	}()
+	for _, name := range []string{"bare", "token"} {
+		p, err := start(ctx, programs.bare, api.URL)
+		if err != nil {
+			return err
+		}
+		all = append(all, &contender{name: name, token: name == "token", process: p})
+		all[len(all)-1].client = newClient(p.public, appCookies+"; "+placeholder, o.concurrency)
+	}
+	all[1].request.Header["Authorization"] = []string{"Bearer " + accessToken}
+	for i, program := range append([]string{programs.gateway}, o.also...) {
+		name := "warm-ticket"
+		if i > 0 {
+			name = filepath.Base(program)
+		}
+		home := filepath.Join(dir, fmt.Sprintf("gateway%d", i))
+		if err := configure(home, api.URL, op.URL); err != nil {
+			return err
+		}
+		p, err := start(ctx, program, "serve", "--config", filepath.Join(home, "cloakroom.yaml"))
+		if err != nil {
+			return err
+		}
+		c := &contender{name: name, token: true, process: p}
+		all = append(all, c)
+		cookies, err := signIn(ctx, p.public)
+		if err != nil {
+			return fmt.Errorf("sign in at %s: %w", name, err)
+		}
+		c.client = newClient(p.public, cookies, o.concurrency)
+	}
+	if err := measure(ctx, o, api, all); err != nil {
+		return err
+	}
+	report(w, all)
+	if o.profiles != "" {
+		return profile(ctx, o, all)
+	}
+	return nil
+}
+
+// measure runs the rounds. Each begins with another contender than the last.
+func measure(ctx context.Context, o options, api *api, all []*contender) error {
+	for _, c := range all { // connections, caches, pools
+		if _, err := c.load(ctx, o.requests); err != nil {
+			return fmt.Errorf("warm up %s: %w", c.name, err)
+		}
+		if err := api.check(c.token, o.requests); err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+	}
+	before := make([]float64, len(all))
+	for i, c := range all {
+		var err error
+		if before[i], err = c.mallocs(ctx); err != nil {
+			return err
+		}
+	}
+	for round := range o.rounds {
+		for i := range all {
+			c := all[(round+i)%len(all)]
+			start, err := c.cpuTime()
+			if err != nil {
+				return err
+			}
+			latency, err := c.load(ctx, o.requests)
+			if err != nil {
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
+			end, err := c.cpuTime()
+			if err != nil {
+				return err
+			}
+			c.cpu = append(c.cpu, (end-start)/time.Duration(o.requests))
+			c.latency = append(c.latency, latency...)
+			if err := api.check(c.token, o.requests); err != nil {
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
+		}
+	}
+	for i, c := range all {
+		after, err := c.mallocs(ctx)
+		if err != nil {
+			return err
+		}
+		c.allocs = (after - before[i]) / float64(o.rounds*o.requests)
+	}
+	return nil
+}
+
+// report prints one line for each figure: its name, whose it is, the figure, and more with a word before each.
+func report(w io.Writer, all []*contender) {
+	bare, token := all[0], all[1]
+	for _, c := range all[2:] {
+		ratio(w, c.name, c, bare)
+		ratio(w, c.name+"-over-token", c, token)
+	}
+	for _, c := range all {
+		slices.Sort(c.cpu)
+		fmt.Fprintf(w, "cpu-us %s %.1f quartiles %.1f %.1f range %.1f %.1f\n", c.name,
+			micros(quantile(c.cpu, 50)), micros(quantile(c.cpu, 25)), micros(quantile(c.cpu, 75)), micros(c.cpu[0]), micros(c.cpu[len(c.cpu)-1]))
+	}
+	for _, c := range all {
+		fmt.Fprintf(w, "allocs %s %.1f\n", c.name, c.allocs)
+	}
+	for _, c := range all {
+		slices.Sort(c.latency)
+		fmt.Fprintf(w, "latency-us %s p50 %.0f p99 %.0f\n", c.name, micros(quantile(c.latency, 50)), micros(quantile(c.latency, 99)))
+	}
+}
+
+// ratio prints what c costs over another contender.
+func ratio(w io.Writer, name string, c, over *contender) {
+	ratios := make([]float64, len(c.cpu))
+	for i := range ratios {
+		ratios[i] = float64(c.cpu[i]) / float64(over.cpu[i])
+	}
+	slices.Sort(ratios)
+	fmt.Fprintf(w, "cpu-ratio %s %.2f quartiles %.2f %.2f range %.2f %.2f rounds %d\n", name,
+		quantile(ratios, 50), quantile(ratios, 25), quantile(ratios, 75), ratios[0], ratios[len(ratios)-1], len(ratios))
+}
+
+// quantile returns the value below which percent of the sorted values lie; the median of an even number of them is the mean of
+// the two in the middle.
+func quantile[T float64 | time.Duration](sorted []T, percent int) T {
+	at := float64(len(sorted)-1) * float64(percent) / 100
+	low := int(at)
+	high := min(low+1, len(sorted)-1)
+	return sorted[low] + T(float64(sorted[high]-sorted[low])*(at-float64(low)))
+}
+
+func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
