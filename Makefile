@@ -15,11 +15,11 @@ build: ## build the program into bin/
 
 test: tools ## everything that must pass; installs what it needs
 	@$(MAKE) --no-print-directory check-format
-	@$(MAKE) --no-print-directory -j2 --output-sync=target test-go test-client
+	@$(MAKE) --no-print-directory -j2 --output-sync=line test-go test-client
 	@$(MAKE) --no-print-directory test-e2e
 
 test-all: test ## every combination, the model tests for longer, the fuzz targets for a minute each
-	go test -race -count=1 ./session ./internal/storage -rapid.checks=2000
+	go test -race -count=1 ./session ./internal/storage -rapid.checks=3000
 	@$(MAKE) --no-print-directory fuzz
 
 tools: ## install what the tests need: Debian's browsers, npm packages

@@ -15,7 +15,11 @@ const cases = readdirSync(join(here, 'cases'))
   .filter(file => wanted.length === 0 || wanted.some(word => file.includes(word)))
   .sort((a, b) => slow.has(b) - slow.has(a))
   .map(file => join('cases', file))
-if (cases.length === 0) throw new Error(`no case matches ${wanted.join(' ') || 'cases/*.test.js'}`)
+if (cases.length === 0) {
+  const names = readdirSync(join(here, 'cases')).map(file => file.replace('.test.js', ''))
+  console.error(`e2e: no case is called ${wanted.join(' ')}; there are: ${names.join(', ')}`)
+  process.exit(2)
+}
 
 const dir = mkdtempSync(join(tmpdir(), 'cloakroom-e2e-'))
 let status = 1

@@ -4,10 +4,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 command -v go >/dev/null || { echo "please install Go 1.26 or newer: https://go.dev/dl/" >&2; exit 1; }
-command -v npm >/dev/null || { echo "please install Node 20 or newer, with npm" >&2; exit 1; }
+command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20)' ||
+	{ echo "please install Node 20 or newer, with npm" >&2; exit 1; }
 
 if [ ! -e web/client/node_modules/.package-lock.json ] || [ web/client/package-lock.json -nt web/client/node_modules/.package-lock.json ]; then
 	echo "web/client: installing npm packages (npm ci)"
-	(cd web/client && npm ci --silent)
+	(cd web/client && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
 fi
 sh e2e/scripts/install.sh

@@ -7,6 +7,16 @@ import { join } from 'node:path'
 const dir = process.env.E2E_RUN
 if (!dir) throw new Error('start the cases with `npm test`, or some of them with `npm test -- login tabs`')
 
+process.setMaxListeners(0) // every browser and gateway of a case ends with the process
+
+// The provider says at every start that it is not set up for production. It is not.
+for (const level of ['info', 'warn']) {
+  const say = console[level]
+  console[level] = (...words) => {
+    if (!String(words[0]).includes('oidc-provider')) say(...words)
+  }
+}
+
 export const run = {
   dir,
   binary: process.env.E2E_GATEWAY,

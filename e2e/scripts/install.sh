@@ -6,6 +6,8 @@ cd "$(dirname "$0")/.."
 
 missing=""
 need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
+need gcc "gcc libc6-dev" # go test -race
+need curl curl           # the commands in README.md
 need openssl openssl
 need certutil libnss3-tools
 need chromium chromium
@@ -25,5 +27,5 @@ fi
 
 if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
 	echo "e2e: installing npm packages (npm ci)"
-	npm ci --silent --ignore-scripts
+	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 fi
