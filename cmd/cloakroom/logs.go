@@ -103,16 +103,12 @@ func openLogs(o config.Log) (*logs, error) {
 		return out
 	}
 	stderr, _ := l.output("stderr")
-	l.log = slog.New(l.handler(stderr, stderr, o.Level))
+	l.log = slog.New(l.handler(stderr, o.Level))
 	if out := open("access", o.Access); out != nil {
-		handler := l.handler(held{out}, out, slog.LevelInfo)
-		if _, json := handler.(*slog.JSONHandler); json {
-			handler = telemetry.AccessHandler(held{out})
-		}
-		l.access = slog.New(handler)
+		l.access = slog.New(l.accessHandler(out))
 	}
 	if out := open("audit", o.Audit); out != nil {
-		l.audit = audit.Log(slog.New(l.handler(out, out, slog.LevelInfo)))
+		l.audit = audit.Log(slog.New(l.handler(out, slog.LevelInfo)))
 	}
 	if err := errors.Join(errs...); err != nil {
 		l.Close()
@@ -145,12 +141,23 @@ func (l *logs) output(name string) (*output, error) {
 	return out, nil
 }
 
-func (l *logs) handler(w io.Writer, out *output, level slog.Level) slog.Handler {
+func (l *logs) handler(out *output, level slog.Level) slog.Handler {
 	options := &slog.HandlerOptions{Level: level}
-	if l.format == "text" || l.format == "auto" && isTerminal(out.to) {
-		return slog.NewTextHandler(w, options)
+	if l.isText(out) {
+		return slog.NewTextHandler(out, options)
 	}
-	return slog.NewJSONHandler(w, options)
+	return slog.NewJSONHandler(out, options)
+}
+
+func (l *logs) accessHandler(out *output) slog.Handler {
+	if l.isText(out) {
+		return slog.NewTextHandler(held{out}, nil)
+	}
+	return telemetry.AccessHandler(held{out})
+}
+
+func (l *logs) isText(out *output) bool {
+	return l.format == "text" || l.format == "auto" && isTerminal(out.to)
 }
 
 // Close writes what is held and closes the files.
