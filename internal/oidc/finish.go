@@ -48,7 +48,7 @@ func (p *Provider) Finish(ctx context.Context, pending session.Pending, answer u
 	}
 	sid, _ := who["sid"].(string)
 	return session.Grant{
-		Provider: p.name, Issuer: p.o.Issuer, Subject: sub, SID: sid, Claims: merge(readAccess(tokens.Access), who, more), Tokens: tokens,
+		Provider: p.name, Issuer: p.o.Issuer, Subject: sub, SID: sid, Claims: merge(unverified(tokens.Access), who, more), Tokens: tokens,
 	}, nil
 }
 

@@ -215,7 +215,7 @@ func part(token string, n int) ([]byte, bool) {
 	return raw, err == nil
 }
 
-// algorithm is what the header of a JWS says.
+// algorithm is what the header of a JWS says, "" for what is none.
 func algorithm(token string) string {
 	var h struct {
 		Alg string `json:"alg"`

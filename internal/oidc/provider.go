@@ -26,7 +26,7 @@ type Options struct {
 	Audience     string            // what makes some providers issue a JWT for an API; sent to authorize and refresh
 	Resource     []string          // the same by RFC 8707: absolute URIs
 	Params       map[string]string // more parameters for authorize and refresh; none of the protocol's own
-	AuthMethod   string            // client_secret_basic or client_secret_post; default: the first that the provider lists
+	AuthMethod   string            // client_secret_basic or client_secret_post; default: basic, unless the provider lists only post
 	ResponseMode string            // query (default) or form_post
 	UserinfoOff  bool              // take claims from the ID token only
 	RegisterHint string            // how to ask for the sign-up page: prompt (default, prompt=create) or screen_hint

@@ -121,8 +121,8 @@ func sameLogin(g session.Grant, before, now claims) error {
 	return nil
 }
 
-// unverified reads the claims of an ID token without its signature: of one that was verified before it was kept, or of one
-// that came straight from the token endpoint over TLS.
+// unverified reads the claims of a JWT without its signature: of one that was verified before it was kept, or of one that came
+// straight from the token endpoint over TLS. Anything else has none.
 func unverified(token string) claims {
 	payload, ok := part(token, 1)
 	if !ok {

@@ -79,12 +79,12 @@ var (
 	}
 	// loginClaims are about the login. Only the ID token can tell them.
 	loginClaims = []string{"sub", "sid", "auth_time", "acr", "amr"}
+	// accessClaims are claims of an access token that are about what it is good for.
+	accessClaims = []string{"client_id", "scope", "scp", "typ", "cnf", "ver", "uti", "rh"}
 )
 
-// accessClaims are claims of an access token that are about what it is good for.
-var accessClaims = []string{"client_id", "scope", "scp", "typ", "cnf", "ver", "uti", "rh"}
-
-// merge lays what userinfo says over what the ID token says, and both over what a JWT access token says.
+// merge lays what userinfo says over what the ID token says, and both over what a JWT access token says: some providers tell a
+// person's roles nowhere else. Its signature is for the API to check.
 func merge(access, idToken, userinfo claims) map[string]any {
 	all := make(map[string]any, len(idToken)+len(userinfo))
 	for _, layer := range []struct {
@@ -102,18 +102,4 @@ func merge(access, idToken, userinfo claims) map[string]any {
 		}
 	}
 	return all
-}
-
-// readAccess reads the claims of an access token that is a JWT: some providers tell a person's roles nowhere else. Its
-// signature is for the API to check; we have it from the token endpoint itself. Anything else has no claims.
-func readAccess(token string) claims {
-	payload, ok := part(token, 1)
-	if !ok {
-		return nil
-	}
-	var c claims
-	if json.Unmarshal(payload, &c) != nil {
-		return nil
-	}
-	return c
 }
