@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom"
+	browser "github.com/cloakroom-go/cloakroom/internal/origin"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -193,14 +194,15 @@ func publicURL(f *form, c *Config) {
 		f.conflict("origins", "over plain http everyone on its network could use the sessions of %s; give every origin https", c.URL)
 	case u.Scheme == "http" && f.has("tls.cert"):
 		f.conflict("url", "there is a certificate in tls; write https://%s", u.Host)
-	case u.Scheme == "http" && !loopback(u.Hostname()) && !c.InsecureHTTP:
+	case inClear(c.URL) && !c.InsecureHTTP:
 		f.conflict("url", "over plain http everyone on the network can take the sessions over; use https, or say insecure_http: true")
 	}
 }
 
+// inClear reports whether a browser talks to an origin over a network in clear.
 func inClear(origin string) bool {
-	u, err := url.Parse(origin)
-	return err == nil && u.Scheme == "http" && !loopback(u.Hostname())
+	o, err := browser.Parse(origin)
+	return err == nil && !o.Secure() && !o.Loopback()
 }
 
 // together checks what options mean to each other.
@@ -218,7 +220,7 @@ func together(f *form, c *Config) {
 	if c.Listen == c.Admin && !strings.HasSuffix(c.Listen, ":0") { // with 0 the system chooses, two of them
 		f.conflict("admin", "this is the public address; metrics and profiles never are there")
 	}
-	if host, _, err := net.SplitHostPort(c.Admin); err == nil && !loopback(host) {
+	if host, _, err := net.SplitHostPort(c.Admin); err == nil && !browser.IsLocal(host) {
 		f.warnings = append(f.warnings, fmt.Sprintf("admin: %s can be reached from other machines; whoever reaches it reads metrics%s", c.Admin, map[bool]string{true: " and profiles"}[c.PProf]))
 	}
 }

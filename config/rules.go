@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"net/url"
 	"os"
 	"regexp"
@@ -12,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/cloakroom-go/cloakroom/internal/oidc"
 	browser "github.com/cloakroom-go/cloakroom/internal/origin"
 	"github.com/cloakroom-go/cloakroom/internal/seal"
 )
@@ -34,14 +34,6 @@ var unsafe = map[string]string{
 	"session.same_site: none": "none would let every site send the session cookie, and browsers are taking such cookies away; " +
 		"serve the page from the gateway's own site and write strict or lax",
 	"response_mode: fragment": "a fragment never reaches the gateway; write query or form_post",
-}
-
-// loopback reports whether a host name means this machine and nothing else.
-func loopback(host string) bool {
-	if addr, err := netip.ParseAddr(host); err == nil {
-		return addr.IsLoopback()
-	}
-	return host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
 
 // webURL parses an http or https URL without user, query and fragment.
@@ -91,7 +83,7 @@ func origin(v value) error {
 // wireURL wants https, or http to this machine.
 func wireURL(v value) error {
 	u, err := webURL(v)
-	if err == nil && u.Scheme == "http" && !loopback(u.Hostname()) {
+	if err == nil && u.Scheme == "http" && !browser.IsLocal(u.Hostname()) {
 		return fmt.Errorf("%s would send secrets over the network in clear; use https", quote(v))
 	}
 	return err
@@ -239,19 +231,12 @@ func scope(v value) error {
 	return nil
 }
 
-// Parameters that the login itself decides.
-var loginParams = []string{
-	"client_id", "client_secret", "client_assertion", "client_assertion_type", "redirect_uri", "response_type", "response_mode",
-	"scope", "state", "nonce", "code", "code_challenge", "code_challenge_method", "code_verifier", "grant_type",
-	"refresh_token", "request", "request_uri", "token", "id_token_hint",
-}
-
 func loginParam(name string, v value) error {
 	switch lower := strings.ToLower(name); {
-	case slices.Contains(loginParams, lower):
-		return fmt.Errorf("%s is decided by the login itself", name)
 	case lower == "audience" || lower == "resource":
 		return fmt.Errorf("%s has a key of its own; write it beside params", name)
+	case oidc.ReservedParam(name):
+		return fmt.Errorf("%s is decided by the login itself", name)
 	}
 	return oneLine(v)
 }
@@ -264,16 +249,11 @@ func resource(v value) error {
 	return nil
 }
 
-var algorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
-
 func algorithm(v value) error {
-	if slices.Contains(algorithms, v.text) {
-		return nil
-	}
 	if v.text == "none" || strings.HasPrefix(v.text, "HS") {
-		return fmt.Errorf("%s is no signature that only the provider can make; take one of %s", quote(v), strings.Join(algorithms, ", "))
+		return fmt.Errorf("%s is no signature that only the provider can make; take one of %s", quote(v), strings.Join(oidc.Algorithms, ", "))
 	}
-	return fmt.Errorf("%s is none of %s%s", quote(v), strings.Join(algorithms, ", "), didYouMean(v.text, algorithms))
+	return oneOf(oidc.Algorithms...)(v)
 }
 
 func oneOf(words ...string) rule {

@@ -228,7 +228,7 @@ func algorithm(token string) string {
 
 func (p *Provider) algorithmHint(token string) string {
 	alg := algorithm(token)
-	if slices.Contains(p.o.Algorithms, alg) || !slices.Contains(asymmetric, alg) {
+	if slices.Contains(p.o.Algorithms, alg) || !slices.Contains(Algorithms, alg) {
 		return ""
 	}
 	return fmt.Sprintf("the provider signs with %s: register %s for this client there, or set algorithms: [%s]",

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -13,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/origin"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -110,14 +110,10 @@ func secure(address string) (*url.URL, error) {
 		return nil, errors.New("missing")
 	case u.Host == "" || u.Hostname() == "" || u.User != nil || strings.Contains(address, "#"):
 		return nil, errors.New("must be an absolute URL without user or fragment")
-	case u.Scheme == "https" || (u.Scheme == "http" && isLoopback(u.Hostname())):
+	case u.Scheme == "https" || (u.Scheme == "http" && origin.IsLocal(u.Hostname())):
 		return u, nil
 	}
 	return nil, errors.New("must be https (http only on 127.0.0.1, [::1] or localhost)")
-}
-
-func isLoopback(host string) bool {
-	return strings.EqualFold(host, "localhost") || net.ParseIP(host).IsLoopback()
 }
 
 var maxAge = regexp.MustCompile(`(?i)(?:^|[,\s])max-age="?(\d{1,9})`)

@@ -97,10 +97,12 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// asymmetric are the algorithms that may be accepted. HMAC is not among them: a public key must never verify as a secret.
-var asymmetric = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+// Algorithms are those that may be accepted. HMAC is not among them: a public key must never verify as a secret.
+var Algorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 
-// reserved are the parameters that are ours to set.
+// ReservedParam reports whether a parameter is ours to set, in any case.
+func ReservedParam(name string) bool { return slices.Contains(reserved, strings.ToLower(name)) }
+
 var reserved = []string{
 	"client_id", "client_secret", "client_assertion", "client_assertion_type", "redirect_uri", "response_type", "response_mode",
 	"scope", "state", "nonce", "code", "code_challenge", "code_challenge_method", "code_verifier", "grant_type",
@@ -132,7 +134,7 @@ func (o Options) check() error {
 		}
 	}
 	for name := range o.Params {
-		if slices.Contains(reserved, strings.ToLower(name)) {
+		if ReservedParam(name) {
 			say("params: %q is set by the gateway itself", name)
 		}
 	}
@@ -145,7 +147,7 @@ func (o Options) check() error {
 	oneOf("response_mode", o.ResponseMode, "query", "form_post")
 	oneOf("register_hint", o.RegisterHint, "", "prompt", "screen_hint")
 	for _, a := range o.Algorithms {
-		oneOf("algorithms", a, asymmetric...)
+		oneOf("algorithms", a, Algorithms...)
 	}
 	return errors.Join(wrong...)
 }

@@ -26,7 +26,7 @@ func TestNew_RefusesWhatCannotBeSafe(t *testing.T) {
 		{"loopback", func(o *Options) { o.Issuer = "http://127.0.0.9:8080/realms/x" }, ""},
 		{"loopback v6", func(o *Options) { o.Issuer = "http://[::1]:8080" }, ""},
 		{"localhost", func(o *Options) { o.Issuer = "http://localhost:8080" }, ""},
-		{"all algorithms", func(o *Options) { o.Algorithms = asymmetric }, ""},
+		{"all algorithms", func(o *Options) { o.Algorithms = Algorithms }, ""},
 		{"no issuer", func(o *Options) { o.Issuer = "" }, "issuer: missing"},
 		{"plain http", func(o *Options) { o.Issuer = "http://login.example.com" }, "issuer: must be https"},
 		{"looks like loopback", func(o *Options) { o.Issuer = "http://127.0.0.1.example.com" }, "issuer: must be https"},

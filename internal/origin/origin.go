@@ -7,6 +7,7 @@ package origin
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -156,6 +157,12 @@ func (o Origin) Port() string {
 func (o Origin) Loopback() bool {
 	addr, err := netip.ParseAddr(o.host)
 	return err == nil && addr.IsLoopback() || o.host == "localhost" || strings.HasSuffix(o.host, ".localhost")
+}
+
+// IsLocal reports whether our own connection to a host stays on this machine: localhost, 127.0.0.0/8 or ::1. Names under
+// localhost are none of these, unlike in [Origin.Loopback]: browsers keep them on the machine, resolvers need not.
+func IsLocal(host string) bool {
+	return strings.EqualFold(host, "localhost") || net.ParseIP(host).IsLoopback()
 }
 
 // SameSite reports whether a browser counts a and b as one site, so that SameSite cookies of the one travel with requests

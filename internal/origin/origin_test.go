@@ -182,3 +182,14 @@ func TestCorpora(t *testing.T) {
 		}
 	}
 }
+
+func TestIsLocal(t *testing.T) {
+	for host, want := range map[string]bool{
+		"localhost": true, "LOCALHOST": true, "127.0.0.1": true, "127.9.9.9": true, "::1": true,
+		"app.localhost": false, "localhost.example.com": false, "10.0.0.1": false, "0.0.0.0": false, "": false,
+	} {
+		if IsLocal(host) != want {
+			t.Errorf("%q: %v", host, !want)
+		}
+	}
+}
