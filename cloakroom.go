@@ -124,7 +124,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	g.renewer = session.NewRenewer(tickets, func(name string) (session.Provider, bool) { p, ok := vouching[name]; return p, ok }, sink)
 	desk := session.NewDesk(tickets, g.renewer, cfg.Session, sink)
 	answers := &answer.Answers{
-		Prefix: g.prefix, Jar: jar, Pages: ui.New(g.prefix), Log: cfg.Observe.Log, Metrics: metrics, Trusted: g.trusted,
+		Prefix: g.prefix, Jar: jar, Pages: ui.New(g.prefix), Log: cfg.Observe.Log, Metrics: metrics,
 	}
 	g.live = proxy.NewLive(desk)
 	tickets.Listen(g.live.Changed)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 
@@ -26,21 +25,6 @@ type Answers struct {
 	Pages   *ui.Pages
 	Log     *slog.Logger
 	Metrics *telemetry.Metrics
-	Trusted origin.Proxies
-}
-
-// ClientAddress is the address of the browser, behind trusted proxies.
-func (a *Answers) ClientAddress(r *http.Request) netip.Addr { return a.Trusted.Client(r) }
-
-// Address is ClientAddress as text, "" if it cannot be told.
-func (a *Answers) Address(r *http.Request) string {
-	if e := telemetry.Of(r); e != nil {
-		return e.Address
-	}
-	if addr := a.ClientAddress(r); addr.IsValid() {
-		return addr.String()
-	}
-	return ""
 }
 
 // Note logs an error that does not stop the request.

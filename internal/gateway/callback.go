@@ -26,9 +26,7 @@ func (g *Gateway) callback(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return g.restart(w, r, answer.Get("state"), err)
 	}
-	if x := telemetry.Of(r); x != nil {
-		x.Back = pending.ReturnTo
-	}
+	telemetry.Of(r).Back = pending.ReturnTo
 	provider, err := g.providerOf(pending.Provider)
 	if err != nil {
 		return err

@@ -22,11 +22,8 @@ func (g *Gateway) client(w http.ResponseWriter, r *http.Request) error {
 }
 
 // remember has the session's cookies written when the headers go out, from what is known by then.
-func (g *Gateway) remember(w http.ResponseWriter, r *http.Request, s *session.Session) {
-	if x, ok := w.(*telemetry.Exchange); ok {
-		x.Session = s.LogID
-		x.BeforeHeaders = func(http.Header) { g.Desk.Write(x, r, s) }
-		return
-	}
-	g.Desk.Write(w, r, s)
+func (g *Gateway) remember(r *http.Request, s *session.Session) {
+	x := telemetry.Of(r)
+	x.Session = s.LogID
+	x.BeforeHeaders = func(http.Header) { g.Desk.Write(x, r, s) }
 }

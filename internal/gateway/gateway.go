@@ -40,7 +40,7 @@ type Script struct {
 	ETag string
 }
 
-// Gateway serves the endpoints. It is an http.Handler for everything under its prefix.
+// Gateway serves the endpoints. It is an http.Handler for everything under its prefix, within a telemetry.Exchange.
 type Gateway struct {
 	Parts
 	options Options
@@ -147,9 +147,7 @@ func (g *Gateway) mount(metrics *telemetry.Metrics) {
 
 // serve puts on an endpoint what all of its kind need.
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, e endpoint, meter *telemetry.RouteMeter) {
-	if x := telemetry.Of(r); x != nil {
-		x.Route = meter
-	}
+	telemetry.Of(r).Route = meter
 	if e.access != public {
 		guard.APIHeaders(w.Header()) // a page sets its own over them
 	}
@@ -192,11 +190,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.mux.Serv
 
 // record completes an audit event with what the request tells.
 func (g *Gateway) record(r *http.Request, e audit.Event) {
-	e.Time = time.Now()
-	if x := telemetry.Of(r); x != nil {
-		e.RequestID = x.ID
-	}
-	e.Address = g.Answers.Address(r)
+	x := telemetry.Of(r)
+	e.Time, e.RequestID, e.Address = time.Now(), x.ID, x.Address
 	g.Audit.Record(r.Context(), e)
 }
 

@@ -23,15 +23,16 @@ func newLimiter(each, all int) *limiter {
 	return &limiter{each: each, all: all, counts: map[netip.Prefix]int{}}
 }
 
-// Allow counts one attempt and reports whether it is within the limits.
-func (l *limiter) Allow(a netip.Addr) bool {
+// Allow counts one attempt from an address and reports whether it is within the limits. Texts that are no address count as one.
+func (l *limiter) Allow(address string) bool {
+	addr, _ := netip.ParseAddr(address)
+	key := origin.AddressKey(addr)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if now := time.Now().Unix() / 60; now != l.minute {
 		l.minute, l.total = now, 0
 		clear(l.counts)
 	}
-	key := origin.AddressKey(a)
 	if l.total >= l.all || l.counts[key] >= l.each {
 		return false
 	}

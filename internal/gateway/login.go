@@ -9,6 +9,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/audit"
 	"github.com/cloakroom-go/cloakroom/internal/origin"
+	"github.com/cloakroom-go/cloakroom/internal/telemetry"
 	"github.com/cloakroom-go/cloakroom/internal/ui"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -35,7 +36,7 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request, register bool) e
 	if err != nil {
 		return err
 	}
-	if !g.limit.Allow(g.Answers.ClientAddress(r)) {
+	if !g.limit.Allow(telemetry.Of(r).Address) {
 		return session.Fail(session.TooMany, "begin login", "too many logins from one address, or in all")
 	}
 	intent, err := g.intent(r, query, register)

@@ -22,7 +22,7 @@ func (g *Gateway) session(w http.ResponseWriter, r *http.Request) error {
 	s, err := g.Desk.Look(r.Context(), r)
 	switch session.CodeOf(err) {
 	case "":
-		g.remember(w, r, s)
+		g.remember(r, s)
 	case session.None, session.Expired, session.Ended, session.Stolen:
 	default:
 		return err
@@ -62,7 +62,7 @@ func (g *Gateway) refresh(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	g.remember(w, r, renewed)
+	g.remember(r, renewed)
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }

@@ -28,7 +28,8 @@ type Parts struct {
 	Allow    *session.Allow // who may enter at all
 }
 
-// Proxy serves the configured routes. It is an http.Handler for everything outside the gateway's own prefix.
+// Proxy serves the configured routes. It is an http.Handler for everything outside the gateway's own prefix, within a
+// telemetry.Exchange.
 type Proxy struct {
 	Parts
 	routes   table
@@ -222,10 +223,8 @@ func signedOut(err error) bool {
 }
 
 func (p *Proxy) refused(r *http.Request, s *session.Session, err error) {
-	e := audit.Event{Time: time.Now(), Action: audit.Refused, Reason: string(session.CodeOf(err)), Address: p.Answers.Address(r)}
-	if x := telemetry.Of(r); x != nil {
-		e.RequestID = x.ID
-	}
+	x := telemetry.Of(r)
+	e := audit.Event{Time: time.Now(), Action: audit.Refused, Reason: string(session.CodeOf(err)), RequestID: x.ID, Address: x.Address}
 	if s != nil {
 		e.Session, e.Provider, e.Issuer, e.Subject = s.LogID, s.Grant.Provider, s.Grant.Issuer, s.Grant.Subject
 	}

@@ -114,8 +114,8 @@ func rewrite(pr *httputil.ProxyRequest) {
 	}
 	out.Trailer = nil
 	p.Answers.Jar.Strip(h)
-	if address := p.Answers.Address(in); address != "" {
-		h["X-Forwarded-For"] = []string{address}
+	if c.Address != "" {
+		h["X-Forwarded-For"] = []string{c.Address}
 	}
 	h["X-Forwarded-Host"] = p.host
 	h["X-Forwarded-Proto"] = p.proto
