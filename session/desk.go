@@ -36,8 +36,8 @@ func (d *Desk) Look(ctx context.Context, r *http.Request) (*Session, error) {
 }
 
 // Use returns the session of r for a request that counts as activity, with an access token that is valid now. Beyond
-// Look's errors it answers GrantOver or Ended when the session turned out to be over, and ProviderDown when the access
-// token has expired and the provider cannot renew it now.
+// Look's errors it answers GrantOver or Ended when the session turned out to be over, and ProviderDown or ProviderRefused when
+// the access token has expired and the provider does not renew it now.
 func (d *Desk) Use(ctx context.Context, r *http.Request) (*Session, error) {
 	s, err := d.storage.Load(ctx, r)
 	if err != nil {
@@ -101,10 +101,7 @@ func (d *Desk) end(ctx context.Context, s *Session, err error) error {
 		return endErr // another was first and has said why; or nothing was written: no answer is better than one that lets a thief stay
 	}
 	_, _ = d.storage.End(ctx, Selector{ID: s.ID})
-	d.audit.Record(ctx, audit.Event{
-		Time: time.Now(), Action: audit.Theft, Session: s.LogID, Provider: s.Grant.Provider,
-		Issuer: s.Grant.Issuer, Subject: s.Grant.Subject, Reason: string(Stolen),
-	})
+	d.audit.Record(ctx, s.Event(audit.Theft, string(Stolen)))
 	d.renewer.Discard(s, string(Stolen))
 	return err
 }

@@ -41,7 +41,8 @@ func (o Options) Ends(s *Session) time.Time {
 // IdleEnds returns when s ends if no request comes.
 func (o Options) IdleEnds(s *Session) time.Time { return s.Life.Seen.Add(o.Idle) }
 
-// SlideDue reports whether a request at now should move Seen: at most once per tenth of Idle, and at least a minute apart.
+// SlideDue reports whether a request at now should move Seen: at most once in a tenth of Idle, and once in a minute, or in half
+// of Idle where that is less.
 func (o Options) SlideDue(s *Session, now time.Time) bool {
 	return now.Sub(s.Life.Seen) >= max(o.Idle/10, min(time.Minute, o.Idle/2))
 }

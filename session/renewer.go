@@ -65,7 +65,7 @@ func NewRenewer(storage Storage, provider func(name string) (Provider, bool), si
 }
 
 // Fresh returns s with an access token that is valid now. Renewal starts when less than a fifth of the token's life is left,
-// at most 60 s; nobody waits for it while the old token still works.
+// at most 60 s; nobody waits for it before the last moments of the old token, a twentieth of its life and at most 2 s.
 func (n *Renewer) Fresh(ctx context.Context, s *Session) (*Session, error) {
 	t := s.Grant.Tokens
 	if t.Refresh == "" || t.Expires.IsZero() {
@@ -82,7 +82,7 @@ func (n *Renewer) Fresh(ctx context.Context, s *Session) (*Session, error) {
 			if f.err == nil {
 				return f.result(s), nil
 			}
-			if over(f.err) {
+			if gone(f.err) {
 				return nil, f.err
 			}
 		default:
@@ -90,7 +90,7 @@ func (n *Renewer) Fresh(ctx context.Context, s *Session) (*Session, error) {
 		return s, nil
 	}
 	renewed, err := f.wait(ctx, s)
-	if err != nil && !over(err) && time.Now().Before(t.Expires) {
+	if err != nil && !gone(err) && time.Now().Before(t.Expires) {
 		return s, nil // it could not be renewed, but works for another moment
 	}
 	return renewed, err
@@ -138,19 +138,17 @@ func (n *Renewer) join(s *Session) *flight {
 		return f
 	}
 	n.flights[s.ID] = f
-	n.running.Add(1)
-	go func() {
-		defer n.running.Done()
+	n.running.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), leaseTime+storeBudget)
 		defer cancel()
 		f.s, f.err = n.renew(ctx, s)
-		if f.err == nil || over(f.err) {
+		if f.err == nil || gone(f.err) {
 			n.land(s.ID)
 		} else {
 			time.AfterFunc(failurePause, func() { n.land(s.ID) })
 		}
 		close(f.done)
-	}()
+	})
 	return f
 }
 
@@ -179,8 +177,8 @@ func (f *flight) result(s *Session) *Session {
 	return &renewed
 }
 
-// over reports whether err means that there is no session any more.
-func over(err error) bool {
+// gone reports whether err means that there is no session any more.
+func gone(err error) bool {
 	switch CodeOf(err) {
 	case GrantOver, Ended, Expired, None, Stolen:
 		return true
@@ -350,10 +348,7 @@ func (n *Renewer) end(ctx context.Context, s *Session, reason error) error {
 }
 
 func (n *Renewer) record(ctx context.Context, action audit.Action, s *Session, reason string) {
-	n.audit.Record(ctx, audit.Event{
-		Time: time.Now(), Action: action, Session: s.LogID, Provider: s.Grant.Provider,
-		Issuer: s.Grant.Issuer, Subject: s.Grant.Subject, Reason: reason,
-	})
+	n.audit.Record(ctx, s.Event(action, reason))
 }
 
 // open returns an error while the provider is left alone.

@@ -1,7 +1,8 @@
 // Package session says what a session is, how long it lives, who renews it, and what the parts around it must do.
 //
 // The parts are interfaces: a [Store] keeps records, a [Storage] decides where a session rests and what its cookie says, a
-// [Delivery] takes the access token to the API, a [Provider] vouches for people. Each has one shared test suite.
+// [Delivery] takes the access token to the API, a [Provider] vouches for people. Package storetest is the shared test suite of
+// a Store.
 package session
 
 import (
@@ -9,6 +10,8 @@ import (
 	"encoding/json"
 	"strconv"
 	"time"
+
+	"github.com/cloakroom-go/cloakroom/audit"
 )
 
 // ID names a session in a store. It is a hash of what the browser holds, so it opens nothing. It never appears in a log;
@@ -37,9 +40,9 @@ type Session struct {
 // Life is how long a session has been and may be.
 type Life struct {
 	Created  time.Time
-	Seen     time.Time // the last slide, up to a tenth of Idle old
+	Seen     time.Time // the last slide; how old it may be says Options.SlideDue
 	Renewed  time.Time // when the access token was last received
-	Absolute time.Time // nothing moves it
+	Absolute time.Time // nothing moves it further away
 	Remember bool      // the person asked to stay signed in: a persistent cookie
 }
 
@@ -47,7 +50,7 @@ type Life struct {
 type Ticket struct {
 	Generation uint32
 	Presented  time.Time // when Generation was first presented, zero: not yet
-	Carried    uint32    // the generation that this request came with; it may be one less
+	Carried    uint32    // the generation that this request came with: mostly Generation, or one less; 0 before the first
 	Secret     []byte    // what the browser's cookie knows and the store does not
 }
 
@@ -100,6 +103,14 @@ func BearerOf(s *Session) []string {
 		return s.Bearer
 	}
 	return []string{scheme + s.Grant.Tokens.Access}
+}
+
+// Event returns the audit event of something that happens to s now. Reason may be "".
+func (s *Session) Event(action audit.Action, reason string) audit.Event {
+	return audit.Event{
+		Time: time.Now(), Action: action, Session: s.LogID, Provider: s.Grant.Provider, Issuer: s.Grant.Issuer,
+		Subject: s.Grant.Subject, Reason: reason,
+	}
 }
 
 type contextKey struct{}

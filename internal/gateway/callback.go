@@ -76,7 +76,7 @@ func (g *Gateway) open(w http.ResponseWriter, r *http.Request, grant session.Gra
 		}
 		g.Desk.Discard(old, "replaced by a new login")
 	}
-	g.record(r, audit.Event{Action: audit.Login, Session: s.LogID, Provider: grant.Provider, Issuer: grant.Issuer, Subject: grant.Subject})
+	g.record(r, s.Event(audit.Login, ""))
 	g.hint(r, grant)
 	g.Desk.Write(w, r, s)
 	g.Answers.Pages.Continue(w, g.proceedURL(pending.ReturnTo, pending.Round, pending.Provider))

@@ -70,7 +70,7 @@ func (g *Gateway) end(r *http.Request, s *session.Session, everywhere bool) erro
 	if _, err := g.Storage.End(ctx, session.Selector{ID: s.ID}); err != nil {
 		return err
 	}
-	g.record(r, audit.Event{Action: audit.Logout, Session: s.LogID, Provider: s.Grant.Provider, Issuer: s.Grant.Issuer, Subject: s.Grant.Subject})
+	g.record(r, s.Event(audit.Logout, ""))
 	if !everywhere {
 		return nil
 	}

@@ -223,11 +223,13 @@ func signedOut(err error) bool {
 }
 
 func (p *Proxy) refused(r *http.Request, s *session.Session, err error) {
-	x := telemetry.Of(r)
-	e := audit.Event{Time: time.Now(), Action: audit.Refused, Reason: string(session.CodeOf(err)), RequestID: x.ID, Address: x.Address}
+	reason := string(session.CodeOf(err))
+	e := audit.Event{Time: time.Now(), Action: audit.Refused, Reason: reason}
 	if s != nil {
-		e.Session, e.Provider, e.Issuer, e.Subject = s.LogID, s.Grant.Provider, s.Grant.Issuer, s.Grant.Subject
+		e = s.Event(audit.Refused, reason)
 	}
+	x := telemetry.Of(r)
+	e.RequestID, e.Address = x.ID, x.Address
 	p.Audit.Record(r.Context(), e)
 }
 
