@@ -1,12 +1,12 @@
 package cloakroom
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
+	"maps"
 	"net"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -32,7 +32,7 @@ const probeTimeout = 10 * time.Second
 // probe; call it often, the providers are asked every few seconds at most.
 func (g *Gateway) Ready(ctx context.Context) []Finding {
 	looks := []func(context.Context) Finding{g.lookAtStore}
-	for _, name := range sortedNames(g.cfg.Providers) {
+	for _, name := range slices.Sorted(maps.Keys(g.providers)) {
 		looks = append(looks, func(ctx context.Context) Finding { return g.lookAtProvider(ctx, name) })
 	}
 	return lookAll(ctx, looks)
@@ -67,15 +67,6 @@ func lookAll(ctx context.Context, looks []func(context.Context) Finding) []Findi
 	return found
 }
 
-func sortedNames[V any](m map[string]V) []string {
-	names := make([]string, 0, len(m))
-	for name := range m {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
 func (g *Gateway) lookAtStore(ctx context.Context) Finding {
 	f := Finding{OK: true, Subject: "store", Text: "it can be read and written"}
 	pinger, ok := g.cfg.Store.(session.Pinger)
@@ -90,54 +81,46 @@ func (g *Gateway) lookAtStore(ctx context.Context) Finding {
 }
 
 func (g *Gateway) lookAtProvider(ctx context.Context, name string) Finding {
-	subject := "provider " + name
-	if err := g.providers[name].Probe(ctx); err != nil {
-		return fault(subject, err, "is the issuer's address right, and can this machine reach it?")
+	f := Finding{OK: true, Subject: "provider " + name}
+	prober, ok := g.providers[name].(session.Prober)
+	if !ok {
+		f.Text = "it offers no way to ask"
+		return f
 	}
-	f := Finding{OK: true, Subject: subject, Text: "metadata and keys of " + g.providers[name].Issuer() + " are sound"}
-	if o := g.cfg.Providers[name]; o.Audience == "" && len(o.Resource) == 0 {
+	if err := prober.Probe(ctx); err != nil {
+		return fault(f.Subject, err, "is the issuer's address right, and can this machine reach it?")
+	}
+	o := g.cfg.Providers[name]
+	f.Text = "metadata and keys of " + o.Issuer + " are sound"
+	if o.Audience == "" && len(o.Resource) == 0 {
 		f.Text += "; no audience or resource is set, so many providers issue an opaque access token: set one if the API wants a JWT"
 	}
 	return f
 }
 
 func (g *Gateway) lookAtURL(context.Context) Finding {
-	own, err := origin.Parse(g.cfg.URL)
 	switch {
-	case err != nil:
-		return fault("url", err, "write it like https://app.example.com")
-	case own.Secure():
-		return Finding{OK: true, Subject: "cookies", Text: "__Host-Http- prefix, Secure, HttpOnly, SameSite=" + orStrict(g.cfg.Cookie.SameSite)}
-	case own.Loopback():
+	case g.own.Secure():
+		return Finding{OK: true, Subject: "cookies", Text: "__Host-Http- prefix, Secure, HttpOnly, SameSite=" + cmp.Or(g.cfg.Cookie.SameSite, "strict")}
+	case g.own.Loopback():
 		return Finding{OK: true, Subject: "cookies", Text: "plain http on this machine: no prefix and no Secure, fit for development only"}
 	}
 	return Finding{Subject: "cookies", Text: "plain http: everyone on the way can take the session", Hint: "serve the gateway over https"}
 }
 
-func orStrict(sameSite string) string {
-	if sameSite == "" {
-		return "strict"
-	}
-	return sameSite
-}
-
 func (g *Gateway) lookAtOrigin(text string) Finding {
 	subject := "origin " + text
-	own, err := origin.Parse(g.cfg.URL)
-	if err != nil {
-		return fault(subject, err, "")
-	}
 	listed, err := origin.Parse(text)
 	if err != nil {
 		return fault(subject, err, "write it like https://app.example.com")
 	}
-	if !origin.SameSite(own, listed) {
+	if !origin.SameSite(g.own, listed) {
 		return Finding{
-			Subject: subject, Text: "another site than " + own.String() + ": browsers do not send it the session cookie",
+			Subject: subject, Text: "another site than " + g.own.String() + ": browsers do not send it the session cookie",
 			Hint: "put that front end behind the gateway, or on a host of the same site",
 		}
 	}
-	return Finding{OK: true, Subject: subject, Text: "the same site as " + own.String()}
+	return Finding{OK: true, Subject: subject, Text: "the same site as " + g.own.String()}
 }
 
 func lookAtUpstream(ctx context.Context, r Route) Finding {
@@ -169,21 +152,7 @@ func fault(subject string, err error, hint string) Finding {
 		hint = h
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("no answer within %s", probeTimeout)
+		err = errors.New("no answer in time")
 	}
 	return Finding{Subject: subject, Text: strings.TrimSpace(err.Error()), Hint: hint}
-}
-
-// secureFirst sends a browser that came over plain http to https before any cookie is set (C13). Only a proxy's word says that
-// it did; a browser's own would do no harm, since all it gets is the redirect.
-func (g *Gateway) secureFirst(w http.ResponseWriter, r *http.Request) bool {
-	if r.TLS != nil || !g.secure || !strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "http") {
-		return false
-	}
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		http.Error(w, "Please use https.", http.StatusBadRequest) // what a body held has been seen; do not let it be sent again
-		return true
-	}
-	http.Redirect(w, r, g.cfg.URL+r.URL.RequestURI(), http.StatusMovedPermanently)
-	return true
 }

@@ -20,7 +20,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/audit"
@@ -42,19 +41,16 @@ import (
 
 // Gateway is the whole gateway. It is safe for concurrent use.
 type Gateway struct {
-	cfg       Config
-	prefix    string
-	secure    bool // the URL is https
-	providers map[string]*oidc.Provider
+	cfg       Config        // defaults filled in
+	own       origin.Origin // of cfg.URL
+	providers map[string]session.Provider
 	renewer   *session.Renewer
 	endpoints *gateway.Gateway
 	proxy     *proxy.Proxy
 	live      *proxy.Live
 	metrics   *telemetry.Metrics
-	trusted   origin.Proxies
 	guard     *guard.Guard
 	stop      context.CancelFunc
-	closing   sync.Once
 }
 
 // Session is one person's stay in one browser, as [FromContext] returns it.
@@ -91,7 +87,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	sink := sinkOf(cfg.Observe.Audit, metrics)
 
 	ctx, stop := context.WithCancel(ctx)
-	g := &Gateway{cfg: cfg, prefix: cfg.Endpoints.Prefix, secure: own.Secure(), metrics: metrics, trusted: cfg.Trusted, stop: stop, providers: map[string]*oidc.Provider{}}
+	g := &Gateway{cfg: cfg, own: own, metrics: metrics, stop: stop, providers: map[string]session.Provider{}}
 	ok := false
 	defer func() {
 		if !ok {
@@ -99,9 +95,9 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 		}
 	}()
 
-	vouching := map[string]session.Provider{}
+	prefix := cfg.Endpoints.Prefix
 	for name, o := range cfg.Providers {
-		redirectURI, err := url.Parse(own.String() + g.prefix + "callback")
+		redirectURI, err := url.Parse(own.String() + prefix + "callback")
 		if err != nil {
 			return nil, fmt.Errorf("cloakroom: url: %w", err)
 		}
@@ -109,36 +105,34 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 		if err != nil {
 			return nil, fmt.Errorf("cloakroom: provider %q: %w", name, err)
 		}
-		g.providers[name], vouching[name] = p, p
+		g.providers[name] = p
 	}
-	guarding, err := guard.New(own, cfg.Guard)
-	if err != nil {
+	if g.guard, err = guard.New(own, cfg.Guard); err != nil {
 		return nil, fmt.Errorf("cloakroom: guard: %w", err)
 	}
-	g.guard = guarding
 	jar := cookie.New(own.Secure(), own.Port())
 	tickets, err := storage.NewTickets(ctx, cfg.Store, ring, jar, cfg.Session, cfg.Cookie)
 	if err != nil {
 		return nil, fmt.Errorf("cloakroom: %w", err)
 	}
-	g.renewer = session.NewRenewer(tickets, func(name string) (session.Provider, bool) { p, ok := vouching[name]; return p, ok }, sink)
+	g.renewer = session.NewRenewer(tickets, func(name string) (session.Provider, bool) { p, ok := g.providers[name]; return p, ok }, sink)
 	desk := session.NewDesk(tickets, g.renewer, cfg.Session, sink)
 	answers := &answer.Answers{
-		Prefix: g.prefix, Jar: jar, Pages: ui.New(g.prefix), Log: cfg.Observe.Log, Metrics: metrics,
+		Prefix: prefix, Jar: jar, Pages: ui.New(prefix), Log: cfg.Observe.Log, Metrics: metrics,
 	}
 	g.live = proxy.NewLive(desk)
 	tickets.Listen(g.live.Changed)
 
 	g.endpoints, err = gateway.New(gateway.Parts{
-		Own: own, Ring: ring, Guard: guarding, Desk: desk, Storage: tickets, Notes: storage.NewNotes(cfg.Store, ring),
-		Providers: vouching, Answers: answers, Audit: sink, Sessions: cfg.Session,
+		Own: own, Ring: ring, Guard: g.guard, Desk: desk, Storage: tickets, Notes: storage.NewNotes(cfg.Store, ring),
+		Providers: g.providers, Answers: answers, Audit: sink, Sessions: cfg.Session,
 		Client: gateway.Script{Text: web.Client, ETag: web.ClientETag},
 	}, cfg.Endpoints, metrics)
 	if err != nil {
 		return nil, fmt.Errorf("cloakroom: %w", err)
 	}
 	g.proxy, err = proxy.New(proxy.Parts{
-		Own: own, Guard: guarding, Desk: desk, Delivery: delivery.Proxy{}, Answers: answers, Audit: sink, Live: g.live,
+		Own: own, Guard: g.guard, Desk: desk, Delivery: delivery.Proxy{}, Answers: answers, Audit: sink, Live: g.live,
 		Allow: cfg.Endpoints.Allow,
 	}, cfg.Routes, metrics)
 	if err != nil {
@@ -214,11 +208,25 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if g.secureFirst(w, r) {
 		return
 	}
-	if strings.HasPrefix(r.URL.Path, g.prefix) {
+	if strings.HasPrefix(r.URL.Path, g.cfg.Endpoints.Prefix) {
 		g.serve(w, r, g.endpoints)
 		return
 	}
 	g.serve(w, r, g.proxy)
+}
+
+// secureFirst sends a browser that came over plain http to https before any cookie is set (C13). Only a proxy's word says that
+// it did; a browser's own would do no harm, since all it gets is the redirect.
+func (g *Gateway) secureFirst(w http.ResponseWriter, r *http.Request) bool {
+	if r.TLS != nil || !g.own.Secure() || !strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "http") {
+		return false
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		http.Error(w, "Please use https.", http.StatusBadRequest) // what a body held has been seen; do not let it be sent again
+		return true
+	}
+	http.Redirect(w, r, g.own.String()+r.URL.RequestURI(), http.StatusMovedPermanently)
+	return true
 }
 
 // Require lets only requests with a session through to next, which finds it with [FromContext]. Navigations without one are
@@ -238,7 +246,7 @@ func (g *Gateway) Require(next http.Handler) http.Handler {
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, h http.Handler) {
 	x, r, outermost := telemetry.Begin(w, r, requestID)
 	if outermost {
-		if addr := g.trusted.Client(r); addr.IsValid() {
+		if addr := origin.Proxies(g.cfg.Trusted).Client(r); addr.IsValid() {
 			x.Address = addr.String()
 		}
 		defer g.count(x, r)
@@ -286,6 +294,6 @@ func (g *Gateway) Drain() { g.live.Drain() }
 // Requests must have been drained before: http.Server.Shutdown does that. The store stays open; it is the caller's.
 func (g *Gateway) Close(ctx context.Context) error {
 	err := errors.Join(g.live.Close(ctx), g.renewer.Close(ctx))
-	g.closing.Do(g.stop)
+	g.stop()
 	return err
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -101,13 +102,8 @@ func roundOf(query url.Values) int {
 
 // choose lets the person pick a provider.
 func (g *Gateway) choose(w http.ResponseWriter, r *http.Request, query url.Values) {
-	names := make([]string, 0, len(g.Providers))
-	for name := range g.Providers {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	choices := make([]ui.Choice, 0, len(names))
-	for _, name := range names {
+	choices := make([]ui.Choice, 0, len(g.Providers))
+	for _, name := range slices.Sorted(maps.Keys(g.Providers)) {
 		query.Set("provider", name)
 		choices = append(choices, ui.Choice{Name: name, URL: r.URL.Path + "?" + query.Encode()})
 	}

@@ -78,9 +78,6 @@ func New(name string, redirectURI *url.URL, o Options, client *http.Client, log 
 // FormPost reports whether the provider answers with a cross-site POST, which needs a login cookie with SameSite=None.
 func (p *Provider) FormPost() bool { return p.o.ResponseMode == "form_post" }
 
-// Issuer is the configured issuer.
-func (p *Provider) Issuer() string { return p.o.Issuer }
-
 func (o Options) withDefaults() Options {
 	if len(o.Scopes) == 0 {
 		o.Scopes = []string{"openid", "profile", "email", "offline_access"}
