@@ -103,7 +103,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 		}
 		p, err := oidc.New(name, redirectURI, o, nil, cfg.Observe.Log)
 		if err != nil {
-			return nil, fmt.Errorf("cloakroom: provider %q: %w", name, err)
+			return nil, fmt.Errorf("cloakroom: %w", err)
 		}
 		g.providers[name] = p
 	}
