@@ -257,7 +257,7 @@ func TestRequire_Embedded(t *testing.T) {
 	}
 }
 
-func TestC13_PlainHTTPGetsNoCookie(t *testing.T) {
+func TestSecureFirst_C13_PlainHTTPGetsNoCookie(t *testing.T) {
 	r := newRig(t, nil)
 	p := r.browser().do(request{method: "GET", path: "/auth/login", header: http.Header{"X-Forwarded-Proto": {"http"}}})
 	if p.Status != http.StatusMovedPermanently || p.next(t) != appURL+"/auth/login" || p.Header.Get("Set-Cookie") != "" {

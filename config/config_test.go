@@ -138,6 +138,7 @@ func TestParse_Refuses(t *testing.T) {
 		{"G3_ZeroKey", "cloakroom-key-1-MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1ub3BxcnN0dXY", strings.Repeat("00", 32), "keys: this key is not random"},
 		{"G3_NoKeyFile", "cloakroom-key-1-MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1ub3BxcnN0dXY", "{file: nowhere.key}", "2:15: keys: nowhere.key: no such file"},
 		{"X_EveryoneIsATrustedProxy", "routes:", "trusted_proxies: [0.0.0.0/0]\nroutes:", "trusted_proxies: \"0.0.0.0/0\" trusts everyone"},
+		{"X_HalfOfEveryoneIsATrustedProxy", "routes:", "trusted_proxies: [128.0.0.0/1]\nroutes:", "no wider than /8"},
 		{"X_EveryoneIsATrustedProxyByStar", "routes:", "trusted_proxies: ['*']\nroutes:", "trusted_proxies: \"*\" trusts everyone"},
 		{"K1_EveryOrigin", "routes:", "origins: ['*']\nroutes:", "origins: \"*\" would trust every site"},
 		{"K1_NullOrigin", "routes:", "origins: ['null']\nroutes:", "origins: \"null\" would trust every site"},

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	browser "github.com/cloakroom-go/cloakroom/internal/origin"
 )
 
 // reading is what one reading of a file comes to.
@@ -289,20 +291,17 @@ func (f *form) named(key, shape, meaning string, each func(pair)) {
 	}
 }
 
-// prefixes reads networks and addresses. One that holds everyone is refused.
+// prefixes reads networks and addresses of proxies.
 func (f *form) prefixes(into *[]netip.Prefix, key, meaning string) {
 	f.words(new([]string), key, nil, meaning, func(v value) error {
-		p, err := netip.ParsePrefix(v.text)
-		if addr, aerr := netip.ParseAddr(v.text); aerr == nil {
-			p, err = netip.PrefixFrom(addr, addr.BitLen()), nil
-		}
-		switch {
-		case v.text == "*" || err == nil && p.Bits() == 0:
+		if v.text == "*" || strings.HasSuffix(v.text, "/0") {
 			return fmt.Errorf("%s trusts everyone: any client could claim any address; name the proxies' own networks", quote(v))
-		case err != nil:
-			return fmt.Errorf("%s is no network; write it like 10.0.0.0/8 or 192.0.2.7", quote(v))
 		}
-		*into = append(*into, p.Masked())
+		proxies, err := browser.ParseProxies([]string{v.text})
+		if err != nil {
+			return fmt.Errorf("%s is no network of proxies; write it like 10.0.0.0/8 or 192.0.2.7, and no wider than /8, or /7 in IPv6", quote(v))
+		}
+		*into = append(*into, proxies...)
 		return nil
 	})
 }

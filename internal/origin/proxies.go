@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -41,7 +42,7 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	if !strings.ContainsRune(text, '/') {
 		addr, err := netip.ParseAddr(text)
 		if err != nil || addr.Zone() != "" {
-			return netip.Prefix{}, fmt.Errorf("no address")
+			return netip.Prefix{}, errors.New("no address")
 		}
 		addr = addr.Unmap()
 		return netip.PrefixFrom(addr, addr.BitLen()), nil
@@ -78,27 +79,6 @@ func (p Proxies) Client(r *http.Request) netip.Addr {
 		}
 	}
 	return client
-}
-
-// Trusted reports whether r came straight from a trusted proxy, so that its forwarding headers count.
-func (p Proxies) Trusted(r *http.Request) bool { return p.contains(peer(r)) }
-
-// Secure reports whether the browser's own connection is https, as far as it can be known: TLS ends here, or at a trusted
-// proxy that says so in X-Forwarded-Proto. With several values every hop must have been https.
-func (p Proxies) Secure(r *http.Request) bool {
-	if r.TLS != nil {
-		return true
-	}
-	if !p.Trusted(r) {
-		return false
-	}
-	secure := false
-	for value, seen := range fromTheRight(r.Header["X-Forwarded-Proto"]) {
-		if secure = strings.EqualFold(value, "https") && seen <= maxHops; !secure {
-			break
-		}
-	}
-	return secure
 }
 
 func (p Proxies) contains(addr netip.Addr) bool {
