@@ -141,12 +141,12 @@ func route(f *form, c *Config) {
 	case !up && !files:
 		f.wrong(f.at, "%supstream is missing: say where the requests go: upstream: http://127.0.0.1:3000, or files: ./dist", f.path)
 	case up:
-		f.only("headers", "csp", "fallback")("a route with files")
+		f.only("a route with files", "headers", "csp", "fallback")
 	default:
-		f.only("strip_prefix", "timeout", "max_body", "identity", "methods")("a route with an upstream")
+		f.only("a route with an upstream", "strip_prefix", "timeout", "max_body", "identity", "methods")
 	}
 	if r.Auth == cloakroom.AuthOff {
-		f.only("identity", "allow")("a route that looks at the session; auth: off does not")
+		f.only("a route that looks at the session; auth: off does not", "identity", "allow")
 	}
 	if strings.HasPrefix(r.Path, c.Endpoints.Prefix) {
 		f.conflict("path", "below %s are Cloakroom's own endpoints; move one of them, the endpoints by prefix", c.Endpoints.Prefix)
@@ -170,13 +170,11 @@ func allow(f *form) *session.Allow {
 	return &a
 }
 
-// only reports the keys that are given and mean nothing here: whoever wrote them expects something of them.
-func (f *form) only(keys ...string) func(where string) {
-	return func(where string) {
-		for _, key := range keys {
-			if f.has(key) {
-				f.conflict(key, "this is for %s", where)
-			}
+// only reports the keys that are given and mean something elsewhere only: whoever wrote them expects something of them.
+func (f *form) only(where string, keys ...string) {
+	for _, key := range keys {
+		if f.has(key) {
+			f.conflict(key, "this is for %s", where)
 		}
 	}
 }

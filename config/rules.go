@@ -165,13 +165,13 @@ func method(v value) error {
 		return fmt.Errorf("%s is never forwarded", upper)
 	case v.text != upper:
 		return fmt.Errorf("methods are written in capitals: %s", upper)
-	case !token68.MatchString(v.text):
+	case !headerToken.MatchString(v.text):
 		return fmt.Errorf("%s is no method", quote(v))
 	}
 	return nil
 }
 
-var token68 = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$") // RFC 9110 §5.6.2
+var headerToken = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$") // RFC 9110 §5.6.2
 
 // Headers that carry more than a claim could mean.
 var reserved = []string{
@@ -182,7 +182,7 @@ var reserved = []string{
 
 func identityHeader(name string, v value) error {
 	switch {
-	case !token68.MatchString(name):
+	case !headerToken.MatchString(name):
 		return fmt.Errorf("%q is no name of a header", name)
 	case slices.Contains(reserved, strings.ToLower(name)) || strings.HasPrefix(strings.ToLower(name), "sec-"):
 		return fmt.Errorf("%s means something else already; take a name like X-User", name)
@@ -192,7 +192,7 @@ func identityHeader(name string, v value) error {
 
 func answerHeader(name string, v value) error {
 	switch {
-	case !token68.MatchString(name):
+	case !headerToken.MatchString(name):
 		return fmt.Errorf("%q is no name of a header", name)
 	case slices.Contains([]string{"set-cookie", "connection", "content-length", "transfer-encoding", "trailer", "upgrade"}, strings.ToLower(name)):
 		return fmt.Errorf("%s cannot be set for files", name)

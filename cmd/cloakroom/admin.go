@@ -38,7 +38,7 @@ func (a *admin) handler(metrics prometheus.Gatherer, profiles bool) http.Handler
 	return mux
 }
 
-// finding is a line of /readyz.
+// finding is a cloakroom.Finding as a line of /readyz.
 type finding struct {
 	OK      bool   `json:"ok"`
 	Subject string `json:"subject"`
@@ -65,6 +65,6 @@ func (a *admin) ready(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(status)
 	lines := json.NewEncoder(w)
 	for _, f := range found {
-		lines.Encode(finding{f.OK, f.Subject, f.Text, f.Hint})
+		lines.Encode(finding(f))
 	}
 }

@@ -172,7 +172,7 @@ func (s *servers) start(l net.Listener, h http.Handler, crypt *tls.Config) *http
 	}
 	s.all = append(s.all, server)
 	go func() {
-		err := error(nil)
+		var err error
 		if crypt != nil {
 			err = server.ServeTLS(l, "", "")
 		} else {

@@ -197,7 +197,7 @@ func (p *Proxy) attend(r *http.Request, route *route) (*session.Session, error) 
 		}
 		return nil, err
 	}
-	if !p.Allow.Permits(&s.Grant) || !route.Route.Allow.Permits(&s.Grant) {
+	if !p.Allow.Permits(&s.Grant) || !route.Allow.Permits(&s.Grant) {
 		err := session.Fail(session.NotAllowed, "route "+route.Path, "the rule allow does not let this person in")
 		p.refused(r, s, err)
 		return nil, err

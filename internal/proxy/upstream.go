@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -188,7 +189,7 @@ func modify(res *http.Response) error {
 	c := callOf(res.Request)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		if _, asked := res.Request.Header["Upgrade"]; !asked {
-			return fmt.Errorf("the upstream switched protocols unasked")
+			return errors.New("the upstream switched protocols unasked")
 		}
 	}
 	c.trailers = res.ContentLength < 0 || res.ProtoMajor > 1

@@ -125,7 +125,7 @@ type Box struct {
 
 type subkey struct {
 	aead   cipher.AEAD
-	secret []byte // for Under
+	secret []byte // for SealUnder and OpenUnder
 }
 
 // Box returns the box for a purpose. The purpose is a short constant text.
@@ -269,7 +269,9 @@ func (m *MAC) Verify(id KeyID, text, sum []byte) bool {
 
 // Derive returns 32 bytes that depend on secret and purpose and tell nothing about either.
 func Derive(secret []byte, purpose string) [32]byte {
-	return hmac256(secret, []byte("cloakroom "+purpose))
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte("cloakroom " + purpose))
+	return [32]byte(mac.Sum(nil))
 }
 
 // Hash is SHA-256 under a purpose: for secrets of full entropy only.
@@ -293,14 +295,6 @@ func RandomText(n int) string { return base64.RawURLEncoding.EncodeToString(Rand
 
 // Equal compares two secrets in constant time.
 func Equal(a, b []byte) bool { return hmac.Equal(a, b) }
-
-func hmac256(key, text []byte) [32]byte {
-	mac := hmac.New(sha256.New, key)
-	mac.Write(text)
-	var sum [32]byte
-	mac.Sum(sum[:0])
-	return sum
-}
 
 func newAEAD(key []byte) cipher.AEAD {
 	block, err := aes.NewCipher(key)

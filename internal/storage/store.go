@@ -90,7 +90,7 @@ func (t *Tickets) Load(ctx context.Context, r *http.Request) (*session.Session, 
 		return nil, none
 	}
 	id, now := ticket.id(), time.Now()
-	if e, trusted, ok := t.cache.get(id, now); trusted && ok && ticket.generation <= e.s.Generation && t.verdict(e.s, ticket.generation, now) == nil {
+	if e, trusted, _ := t.cache.get(id, now); trusted && ticket.generation <= e.s.Generation && t.verdict(e.s, ticket.generation, now) == nil {
 		return carried(e.s, ticket.generation), nil
 	}
 	// No verdict is ever reached on what a cache says: another replica may have renewed, slid or ended it.
@@ -205,7 +205,7 @@ func (t *Tickets) Update(ctx context.Context, s *session.Session, change func(*s
 
 // newest returns the session as the store has it: from the cache where that can be trusted.
 func (t *Tickets) newest(ctx context.Context, s *session.Session) (*session.Session, error) {
-	if e, trusted, ok := t.cache.get(s.ID, time.Now()); ok && trusted && e.s.Version >= s.Version {
+	if e, trusted, _ := t.cache.get(s.ID, time.Now()); trusted && e.s.Version >= s.Version {
 		return e.s, nil
 	}
 	current, err := t.read(ctx, s.ID, s.Secret)

@@ -6,6 +6,7 @@ package ui
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"html/template"
 	"maps"
@@ -53,7 +54,7 @@ type ErrorPage struct {
 // Error answers with e.
 func (p *Pages) Error(w http.ResponseWriter, status int, e ErrorPage) {
 	v := view{Title: e.Title, Text: e.Text, RequestID: e.RequestID}
-	v.link(e.TryAgain, or(e.TryAgainText, "Try again"), true)
+	v.link(e.TryAgain, cmp.Or(e.TryAgainText, "Try again"), true)
 	v.link(e.Home, home, e.TryAgain == "")
 	p.write(w, status, v, policy{})
 }
@@ -131,7 +132,7 @@ func (p *Pages) Chooser(w http.ResponseWriter, choices []Choice) {
 // that the caller trusts with the fields.
 func (p *Pages) Submit(w http.ResponseWriter, action string, fields url.Values, button string) {
 	v := view{Title: "One moment", Text: passing, Script: p.submit, Passing: true}
-	v.Form = newForm(action, fields, or(button, "Continue"))
+	v.Form = newForm(action, fields, cmp.Or(button, "Continue"))
 	// Only the scheme, not the origin: Chromium applies form-action to every redirect after the post, and a provider leads
 	// over hosts of its own and back to us. What is posted to https never goes on in clear.
 	c := policy{formAction: "https:", script: true, referrer: "strict-origin"}
@@ -203,7 +204,7 @@ const anywhere = "'self' https: http:"
 
 func (c policy) String() string {
 	s := "default-src 'none'; style-src 'self'; img-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action " +
-		or(c.formAction, "'none'")
+		cmp.Or(c.formAction, "'none'")
 	if c.script {
 		s += "; script-src 'self'"
 	}
@@ -225,7 +226,7 @@ func (p *Pages) write(w http.ResponseWriter, status int, v view, c policy) {
 	h.Set("Content-Security-Policy", c.String())
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Referrer-Policy", or(c.referrer, "no-referrer")) // the address of an error may hold a code
+	h.Set("Referrer-Policy", cmp.Or(c.referrer, "no-referrer")) // the address of an error may hold a code
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	w.Write(body.Bytes())
@@ -237,11 +238,4 @@ func isLocal(target string) bool {
 		return false
 	}
 	return !strings.ContainsFunc(target, func(c rune) bool { return c <= ' ' || c == 0x7f })
-}
-
-func or(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math"
@@ -94,14 +95,14 @@ func TestPages_H3_H5_H6_Headers(t *testing.T) {
 				"Cache-Control":              "no-store",
 				"Cross-Origin-Opener-Policy": "same-origin",
 				"X-Content-Type-Options":     "nosniff",
-				"Referrer-Policy":            or(referrer[name], "no-referrer"),
+				"Referrer-Policy":            cmp.Or(referrer[name], "no-referrer"),
 			} {
 				if got := response.Header.Get(key); got != want {
 					t.Errorf("%s: %q, want %q", key, got, want)
 				}
 			}
 			want := "default-src 'none'; style-src 'self'; img-src 'self'; object-src 'none'; base-uri 'none'; " +
-				"frame-ancestors 'none'; form-action " + or(formAction[name], "'none'")
+				"frame-ancestors 'none'; form-action " + cmp.Or(formAction[name], "'none'")
 			if name == "submit" {
 				want += "; script-src 'self'"
 			}
