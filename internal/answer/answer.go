@@ -70,7 +70,7 @@ func (a *Answers) Fail(w http.ResponseWriter, r *http.Request, err error) {
 	case navigation:
 		page := ui.ErrorPage{Title: row.title, Text: row.text + stepOf(err), RequestID: id, Home: "/"}
 		if row.retry {
-			page.TryAgain, page.TryAgainText = a.retryURL(r), "Try again"
+			page.TryAgain = a.retryURL(r)
 		}
 		a.Pages.Error(w, row.status, page)
 	default:

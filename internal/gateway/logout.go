@@ -112,7 +112,7 @@ func (g *Gateway) follow(w http.ResponseWriter, r *http.Request, next *url.URL) 
 	fields := next.Query()
 	action := *next
 	action.RawQuery = ""
-	g.Answers.Pages.Submit(w, action.String(), fields, "Continue")
+	g.Answers.Pages.Submit(w, action.String(), fields)
 }
 
 // logoutNext goes on to the provider, once.

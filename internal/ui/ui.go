@@ -44,48 +44,37 @@ func New(prefix string) *Pages {
 
 // ErrorPage tells what went wrong. Title and Text are sentences for people; the rest may be "".
 type ErrorPage struct {
-	Title, Text  string
-	RequestID    string // the same as in the log
-	TryAgain     string // address
-	TryAgainText string // "" is "Try again"
-	Home         string // address
+	Title, Text string
+	RequestID   string // the same as in the log
+	TryAgain    string // address
+	Home        string // address
 }
 
 // Error answers with e.
 func (p *Pages) Error(w http.ResponseWriter, status int, e ErrorPage) {
 	v := view{Title: e.Title, Text: e.Text, RequestID: e.RequestID}
-	v.link(e.TryAgain, cmp.Or(e.TryAgainText, "Try again"), true)
+	v.link(e.TryAgain, "Try again", true)
 	v.link(e.Home, home, e.TryAgain == "")
 	p.write(w, status, v, policy{})
 }
 
 // ForbiddenPage tells a signed-in person that they may not enter. Everything may be "".
 type ForbiddenPage struct {
-	Person    string     // as they know themselves: an e-mail address or a name
-	SignIn    string     // address for signing in as someone else
-	Fields    url.Values // nil: SignIn is a link; otherwise it is posted to, with these
-	RequestID string     // the same as in the log
-	Home      string     // address
+	SignIn    string // address for signing in as someone else
+	RequestID string // the same as in the log
+	Home      string // address
 }
 
 // Forbidden answers 403.
 func (p *Pages) Forbidden(w http.ResponseWriter, e ForbiddenPage) {
 	v := view{
 		Title:     "This account has no access",
-		Person:    e.Person,
-		Advice:    "The page is open to other people only. If you have another account, sign in with it, or ask whoever runs this app to let you in.",
+		Text:      "The page is open to other people only. If you have another account, sign in with it, or ask whoever runs this app to let you in.",
 		RequestID: e.RequestID,
 	}
-	const other = "Sign in as someone else"
-	var c policy
-	if e.SignIn != "" && e.Fields != nil {
-		v.Form = newForm(e.SignIn, e.Fields, other)
-		c.formAction, c.referrer = anywhere, "same-origin" // without a referrer the form would say "Origin: null"
-	} else {
-		v.link(e.SignIn, other, true)
-	}
+	v.link(e.SignIn, "Sign in as someone else", true)
 	v.link(e.Home, home, e.SignIn == "")
-	p.write(w, http.StatusForbidden, v, c)
+	p.write(w, http.StatusForbidden, v, policy{})
 }
 
 // Continue answers 200 with a page that goes on to target at once. The browser then asks for it from our own origin, so that
@@ -128,11 +117,11 @@ func (p *Pages) Chooser(w http.ResponseWriter, choices []Choice) {
 }
 
 // Submit answers 200 with a form that posts fields to action, on another origin, by itself; without script a person presses
-// button. It carries what is too long for an address, or should not stand in one. action is an absolute http or https URL
+// its button. It carries what is too long for an address, or should not stand in one. action is an absolute http or https URL
 // that the caller trusts with the fields.
-func (p *Pages) Submit(w http.ResponseWriter, action string, fields url.Values, button string) {
+func (p *Pages) Submit(w http.ResponseWriter, action string, fields url.Values) {
 	v := view{Title: "One moment", Text: passing, Script: p.submit, Passing: true}
-	v.Form = newForm(action, fields, cmp.Or(button, "Continue"))
+	v.Form = newForm(action, fields, "Continue")
 	// Only the scheme, not the origin: Chromium applies form-action to every redirect after the post, and a provider leads
 	// over hosts of its own and back to us. What is posted to https never goes on in clear.
 	c := policy{formAction: "https:", script: true, referrer: "strict-origin"}
@@ -151,8 +140,6 @@ const (
 type view struct {
 	Title     string
 	Text      string
-	Person    string
-	Advice    string
 	Choices   []Choice
 	Form      *form
 	Links     []link
