@@ -11,8 +11,12 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/cloakroom-go/cloakroom/internal/files"
 	"github.com/cloakroom-go/cloakroom/internal/oidc"
 	browser "github.com/cloakroom-go/cloakroom/internal/origin"
+	"github.com/cloakroom-go/cloakroom/internal/proxy"
 	"github.com/cloakroom-go/cloakroom/internal/seal"
 )
 
@@ -165,40 +169,23 @@ func method(v value) error {
 		return fmt.Errorf("%s is never forwarded", upper)
 	case v.text != upper:
 		return fmt.Errorf("methods are written in capitals: %s", upper)
-	case !headerToken.MatchString(v.text):
+	case !httpguts.ValidHeaderFieldName(v.text):
 		return fmt.Errorf("%s is no method", quote(v))
 	}
 	return nil
 }
 
-var headerToken = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$") // RFC 9110 §5.6.2
-
-// Headers that carry more than a claim could mean.
-var reserved = []string{
-	"authorization", "cookie", "set-cookie", "host", "connection", "content-length", "content-type", "transfer-encoding", "te", "trailer",
-	"upgrade", "keep-alive", "expect", "proxy-authorization", "proxy-authenticate", "proxy-connection", "forwarded", "x-forwarded-for",
-	"x-forwarded-host", "x-forwarded-proto", "origin", "referer",
-}
-
 func identityHeader(name string, v value) error {
 	switch {
-	case !headerToken.MatchString(name):
+	case !httpguts.ValidHeaderFieldName(name):
 		return fmt.Errorf("%q is no name of a header", name)
-	case slices.Contains(reserved, strings.ToLower(name)) || strings.HasPrefix(strings.ToLower(name), "sec-"):
+	case !proxy.CanCarryClaim(name):
 		return fmt.Errorf("%s means something else already; take a name like X-User", name)
 	}
 	return claim(v)
 }
 
-func answerHeader(name string, v value) error {
-	switch {
-	case !headerToken.MatchString(name):
-		return fmt.Errorf("%q is no name of a header", name)
-	case slices.Contains([]string{"set-cookie", "connection", "content-length", "transfer-encoding", "trailer", "upgrade"}, strings.ToLower(name)):
-		return fmt.Errorf("%s cannot be set for files", name)
-	}
-	return oneLine(v)
-}
+func answerHeader(name string, v value) error { return files.CheckHeader(name, v.text) }
 
 // oneLine refuses what would end a header or a log line.
 func oneLine(v value) error {

@@ -18,6 +18,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // StarterCSP is the Content-Security-Policy of a route that names none. It allows what a built front end loads from its own
@@ -91,27 +93,25 @@ func New(dir string, o Options) (*Handler, error) {
 		h.fallback = o.Fallback
 	}
 	for name, value := range o.Headers {
-		key := http.CanonicalHeaderKey(name)
-		if err := checkHeader(key, value); err != nil {
+		if err := CheckHeader(name, value); err != nil {
 			return nil, fmt.Errorf("files: headers: %q: %w", name, err)
 		}
-		h.headers[key] = value
+		h.headers[http.CanonicalHeaderKey(name)] = value
 	}
 	return h, nil
 }
 
-// checkHeader refuses what would break an answer, or split it in two.
-func checkHeader(key, value string) error {
-	switch key {
+// CheckHeader refuses a header of Options that would break an answer, or split it in two.
+func CheckHeader(name, value string) error {
+	switch http.CanonicalHeaderKey(name) {
 	case "Content-Length", "Content-Encoding", "Content-Range", "Transfer-Encoding", "Connection", "Etag", "Last-Modified",
 		"Trailer", "Upgrade", "Set-Cookie":
 		return errors.New("this header is not the operator's to set")
 	}
-	const token = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	if key == "" || strings.Trim(key, token) != "" {
+	if !httpguts.ValidHeaderFieldName(name) {
 		return errors.New("not a header name")
 	}
-	if strings.ContainsFunc(value, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }) {
+	if !httpguts.ValidHeaderFieldValue(value) {
 		return errors.New("the value holds a control character")
 	}
 	return nil

@@ -69,7 +69,7 @@ func (r *Route) check() error {
 	names := map[string]bool{}
 	for header := range r.Identity {
 		name := http.CanonicalHeaderKey(header)
-		if !httpguts.ValidHeaderFieldName(header) || forbiddenIdentity[name] {
+		if !CanCarryClaim(header) {
 			return fail("identity: %q cannot carry a claim", header)
 		}
 		if names[name] {
@@ -80,11 +80,17 @@ func (r *Route) check() error {
 	return nil
 }
 
-// forbiddenIdentity are headers that mean something to HTTP itself, or that we set to something else.
-var forbiddenIdentity = set(
+// CanCarryClaim reports whether a route may put a claim into this header. It may not where the header means something to HTTP or
+// to the guard of an upstream, or where we set it to something else.
+func CanCarryClaim(header string) bool {
+	name := http.CanonicalHeaderKey(header)
+	return httpguts.ValidHeaderFieldName(header) && !notForClaims[name] && !strings.HasPrefix(name, "Sec-")
+}
+
+var notForClaims = set(
 	"Authorization", "Connection", "Content-Length", "Content-Type", "Content-Encoding", "Cookie", "Expect", "Host", "Keep-Alive",
-	"Proxy-Connection", "Range", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host",
-	"X-Forwarded-Proto", "X-Real-Ip", "X-Request-Id",
+	"Origin", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Range", "Referer", "Set-Cookie", "Te", "Trailer",
+	"Transfer-Encoding", "Upgrade", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "X-Request-Id",
 )
 
 // table finds routes by path: the exact one, else the longest prefix that ends in a slash.
