@@ -49,10 +49,13 @@ func NewPending(provider, issuer string, in Intent) Pending {
 	return p
 }
 
+// StateSize is how many characters a state has.
+const StateSize = 33
+
 // State is the state parameter (RFC 6749 §4.1.1): 32 characters that carry 192 bits, and one digit that counts rounds, so
 // that a loop is seen even in a browser that keeps no cookie.
 func (p Pending) State() string {
-	return p.derive("state")[:32] + strconv.Itoa(min(max(p.Round, 0), MaxRounds))
+	return p.derive("state")[:StateSize-1] + strconv.Itoa(min(max(p.Round, 0), MaxRounds))
 }
 
 // Nonce is the nonce of the ID token (OIDC Core §3.1.2.1), 43 characters.
@@ -74,8 +77,12 @@ func (p Pending) derive(what string) string {
 
 // RoundOf reads the round from a state that matches no login here. Anything that is no state of ours is round 0.
 func RoundOf(state string) int {
-	if len(state) != 33 || state[32] < '0' || state[32] > '0'+MaxRounds {
+	if len(state) != StateSize {
 		return 0
 	}
-	return int(state[32] - '0')
+	digit := state[StateSize-1]
+	if digit < '0' || digit > '0'+MaxRounds {
+		return 0
+	}
+	return int(digit - '0')
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// Audience is what the access tokens of the demonstration are for.
+// audience is what the access tokens of the demonstration are for.
 const audience = "urn:cloakroom:demo-api"
 
 const maxForm = 16 << 10 // bytes of a request to the provider

@@ -110,7 +110,7 @@ func (g *Gateway) replace(r *http.Request, id session.ID) error {
 // past its time. Most of these people are signed in, or want to be.
 func (g *Gateway) restart(w http.ResponseWriter, r *http.Request, state string, err error) error {
 	g.record(r, audit.Event{Action: audit.LoginFailed, Reason: string(session.CodeOf(err))})
-	if len(state) != 33 {
+	if len(state) != session.StateSize {
 		return err // not ours at all: no login starts because somebody made up a link
 	}
 	g.Answers.Pages.Continue(w, g.proceedURL("/", session.RoundOf(state), ""))

@@ -86,7 +86,7 @@ func (l *logins) Find(r *http.Request, state string) (session.Pending, error) {
 	lost := func(why string) (session.Pending, error) {
 		return session.Pending{}, session.Fail(session.LoginLost, "find login", "%s", why)
 	}
-	if len(state) < 33 || len(state) > 64 {
+	if len(state) != session.StateSize {
 		return lost("no state of ours")
 	}
 	name := l.jar.Login(idOf(state))
