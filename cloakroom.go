@@ -205,6 +205,11 @@ func sweep(ctx context.Context, s session.Sweeper, log *slog.Logger) {
 
 // ServeHTTP serves our endpoints under the prefix, and the routes everywhere else.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if len(r.TransferEncoding) > 0 && r.ProtoMajor == 1 {
+		// net/http hides a Content-Length that came beside "Transfer-Encoding: chunked". A server in front that went by it
+		// would see the next request elsewhere (RFC 9112 §6.1): so none follows on this connection.
+		w.Header().Set("Connection", "close")
+	}
 	if g.secureFirst(w, r) {
 		return
 	}

@@ -42,8 +42,9 @@ func (c *call) request(ctx context.Context) *http.Request {
 }
 
 func (c *call) finish(h http.Header) {
-	if c.body != nil && c.in.ProtoMajor == 1 && !c.body.whole.Load() {
-		// What is left of the body may be anything, and nobody looks at it any more: no next request can be behind it.
+	if c.body != nil && c.in.ProtoMajor == 1 && (!c.body.whole.Load() || len(c.in.TransferEncoding) > 0) {
+		// What is left of the body may be anything, and nobody looks at it any more: no next request can be behind it. Behind
+		// a chunked one neither, see Gateway.ServeHTTP.
 		h["Connection"] = closeConnection
 	}
 	c.upstream.proxy.finish(c.Exchange, c.in, c.session, c.upstream.route.Auth == AuthOptional)
