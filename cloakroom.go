@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -50,6 +51,7 @@ type Gateway struct {
 	live      *proxy.Live
 	metrics   *telemetry.Metrics
 	guard     *guard.Guard
+	trusted   origin.Proxies
 	stop      context.CancelFunc
 }
 
@@ -76,6 +78,10 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	if !own.Secure() && !own.Loopback() && !cfg.InsecureHTTP {
 		return nil, errors.New("cloakroom: url: over plain http everyone on the network can take sessions over; use https, or set InsecureHTTP")
 	}
+	trusted, err := proxies(cfg.Trusted)
+	if err != nil {
+		return nil, fmt.Errorf("cloakroom: trusted: %w", err)
+	}
 	ring, err := keyring(cfg.Keys)
 	if err != nil {
 		return nil, fmt.Errorf("cloakroom: keys: %w", err)
@@ -87,7 +93,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	sink := sinkOf(cfg.Observe.Audit, metrics)
 
 	ctx, stop := context.WithCancel(ctx)
-	g := &Gateway{cfg: cfg, own: own, metrics: metrics, stop: stop, providers: map[string]session.Provider{}}
+	g := &Gateway{cfg: cfg, own: own, trusted: trusted, metrics: metrics, stop: stop, providers: map[string]session.Provider{}}
 	ok := false
 	defer func() {
 		if !ok {
@@ -163,6 +169,15 @@ func defaults(cfg *Config) {
 	if cfg.Observe.Log == nil {
 		cfg.Observe.Log = slog.Default()
 	}
+}
+
+// proxies checks the proxies in front of us by the rules of the configuration file: nobody trusts the whole internet.
+func proxies(prefixes []netip.Prefix) (origin.Proxies, error) {
+	texts := make([]string, len(prefixes))
+	for i, p := range prefixes {
+		texts[i] = p.String()
+	}
+	return origin.ParseProxies(texts)
 }
 
 func keyring(texts []string) (*seal.Keyring, error) {
@@ -251,7 +266,7 @@ func (g *Gateway) Require(next http.Handler) http.Handler {
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, h http.Handler) {
 	x, r, outermost := telemetry.Begin(w, r, requestID)
 	if outermost {
-		if addr := origin.Proxies(g.cfg.Trusted).Client(r); addr.IsValid() {
+		if addr := g.trusted.Client(r); addr.IsValid() {
 			x.Address = addr.String()
 		}
 		defer g.count(x, r)

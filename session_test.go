@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -100,7 +101,7 @@ func TestSession_CookiesNobodyCanUse(t *testing.T) {
 func TestRenewal_R1_OneForAll(t *testing.T) {
 	r := newRig(t, nil, fakeop.AccessLifetime(time.Second))
 	b := r.browser().signIn()
-	time.Sleep(1200 * time.Millisecond) // real sockets: the access token expires in real time
+	time.Sleep(1100 * time.Millisecond) // real sockets: the access token expires in real time
 	var all sync.WaitGroup
 	for range 50 {
 		all.Go(func() {
@@ -119,7 +120,7 @@ func TestRenewal_R4_GrantIsOver(t *testing.T) {
 	r := newRig(t, nil, fakeop.AccessLifetime(time.Second))
 	b := r.browser().signIn()
 	r.op.EndGrants()
-	time.Sleep(1200 * time.Millisecond) // as above
+	time.Sleep(1100 * time.Millisecond) // as above
 	if p := b.fetch("GET", "/api/me"); p.Status != http.StatusUnauthorized || p.Header.Get("Cloakroom") != "login-required" {
 		t.Errorf("%d %s", p.Status, p.Body)
 	}
@@ -347,5 +348,39 @@ func TestGuard_X2_ReadsAreCheckedToo(t *testing.T) {
 		if p := b.do(request{method: "GET", path: "/api/events", site: site, header: stolen.Clone()}); p.Status != want {
 			t.Errorf("%s: %d, want %d", site, p.Status, want)
 		}
+	}
+}
+
+func TestNew_Refuses(t *testing.T) {
+	good := func() cloakroom.Config {
+		return cloakroom.Config{
+			URL: appURL, Keys: []string{cloakroom.NewKey()}, Store: memory.New(),
+			Providers: map[string]cloakroom.Provider{"main": {Issuer: "https://op.example", ClientID: "a", ClientSecret: "b"}},
+		}
+	}
+	for _, tt := range []struct {
+		name   string
+		spoil  func(*cloakroom.Config)
+		reason string
+	}{
+		{"P12: trusts everyone", func(c *cloakroom.Config) { c.Trusted = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")} }, "trusted"},
+		{"plain http on the network", func(c *cloakroom.Config) { c.URL = "http://app.example.com" }, "InsecureHTTP"},
+		{"a URL with a path", func(c *cloakroom.Config) { c.URL = appURL + "/app" }, "url"},
+		{"G3: no key", func(c *cloakroom.Config) { c.Keys = nil }, "keys"},
+		{"G3: a short key", func(c *cloakroom.Config) { c.Keys = []string{"c2hvcnQ"} }, "keys"},
+		{"G3: a key that is not random", func(c *cloakroom.Config) { c.Keys = []string{strings.Repeat("00", 32)} }, "keys"},
+		{"no store", func(c *cloakroom.Config) { c.Store = nil }, "store"},
+		{"no provider", func(c *cloakroom.Config) { c.Providers = nil }, "provider"},
+		{"C14: SameSite=None", func(c *cloakroom.Config) { c.Cookie.SameSite = "none" }, "same_site"},
+		{"K1: any origin", func(c *cloakroom.Config) { c.Guard.Origins = []string{"*"} }, "guard"},
+	} {
+		c := good()
+		tt.spoil(&c)
+		if _, err := cloakroom.New(t.Context(), c); err == nil || !strings.Contains(err.Error(), tt.reason) {
+			t.Errorf("%s: %v, want something about %s", tt.name, err, tt.reason)
+		}
+	}
+	if _, err := cloakroom.New(t.Context(), good()); err != nil {
+		t.Errorf("nothing wrong with it: %v", err)
 	}
 }

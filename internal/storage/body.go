@@ -11,7 +11,7 @@ import (
 // bodyVersion is the version of a record's body. A newer one than this program knows is not opened.
 const bodyVersion = 1
 
-// body is a session as it rests in a record, in short names: it is read on every cache miss.
+// body is a session as it rests in a record. Its names are part of the stored format, and short: it is read on every cache miss.
 type body struct {
 	V          int            `json:"v"`
 	Provider   string         `json:"p"`
@@ -19,17 +19,37 @@ type body struct {
 	Subject    string         `json:"sub"`
 	SID        string         `json:"sid,omitempty"`
 	Claims     map[string]any `json:"c,omitempty"`
-	Tokens     session.Tokens `json:"t"`
-	Life       session.Life   `json:"l"`
+	Tokens     tokens         `json:"t"`
+	Life       life           `json:"l"`
 	Generation uint32         `json:"g"`
 	Presented  time.Time      `json:"gp,omitzero"`
 	Lease      time.Time      `json:"ls,omitzero"`
 }
 
+// tokens is session.Tokens under stored names. The compiler keeps the two alike.
+type tokens struct {
+	Access         string    `json:"a"`
+	Type           string    `json:"y,omitempty"`
+	Refresh        string    `json:"r,omitempty"`
+	ID             string    `json:"i,omitempty"`
+	Scope          string    `json:"s,omitempty"`
+	Expires        time.Time `json:"e,omitzero"`
+	RefreshExpires time.Time `json:"re,omitzero"`
+}
+
+// life is session.Life under stored names.
+type life struct {
+	Created  time.Time `json:"c"`
+	Seen     time.Time `json:"s"`
+	Renewed  time.Time `json:"r"`
+	Absolute time.Time `json:"a"`
+	Remember bool      `json:"p,omitempty"`
+}
+
 func encodeBody(s *session.Session) ([]byte, error) {
 	return json.Marshal(body{
 		V: bodyVersion, Provider: s.Grant.Provider, Issuer: s.Grant.Issuer, Subject: s.Grant.Subject, SID: s.Grant.SID,
-		Claims: s.Grant.Claims, Tokens: s.Grant.Tokens, Life: s.Life,
+		Claims: s.Grant.Claims, Tokens: tokens(s.Grant.Tokens), Life: life(s.Life),
 		Generation: s.Generation, Presented: s.Presented, Lease: s.Lease,
 	})
 }
@@ -44,9 +64,9 @@ func decodeBody(text []byte) (*session.Session, error) {
 	}
 	return &session.Session{
 		Grant: session.Grant{
-			Provider: b.Provider, Issuer: b.Issuer, Subject: b.Subject, SID: b.SID, Claims: b.Claims, Tokens: b.Tokens,
+			Provider: b.Provider, Issuer: b.Issuer, Subject: b.Subject, SID: b.SID, Claims: b.Claims, Tokens: session.Tokens(b.Tokens),
 		},
-		Life:   b.Life,
+		Life:   session.Life(b.Life),
 		Ticket: session.Ticket{Generation: b.Generation, Presented: b.Presented},
 		Lease:  b.Lease,
 	}, nil

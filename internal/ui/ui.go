@@ -214,6 +214,7 @@ func (p *Pages) write(w http.ResponseWriter, status int, v view, c policy) {
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Referrer-Policy", cmp.Or(c.referrer, "no-referrer")) // the address of an error may hold a code
+	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	w.Write(body.Bytes())

@@ -90,6 +90,7 @@ func TestPages_H3_H5_H6_Headers(t *testing.T) {
 				"Cache-Control":              "no-store",
 				"Cross-Origin-Opener-Policy": "same-origin",
 				"X-Content-Type-Options":     "nosniff",
+				"Permissions-Policy":         "camera=(), geolocation=(), microphone=()",
 				"Referrer-Policy":            cmp.Or(referrer[name], "no-referrer"),
 			} {
 				if got := response.Header.Get(key); got != want {
