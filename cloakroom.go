@@ -293,17 +293,11 @@ func (g *Gateway) count(x *telemetry.Exchange, r *http.Request) {
 	if g.cfg.Observe.Access == nil {
 		return
 	}
-	// Not by LogAttrs: that asks for the time again, and where in the program it was called from.
-	record := slog.NewRecord(x.Started.Add(took), slog.LevelInfo, "request", 0)
-	record.AddAttrs(
-		slog.String(telemetry.AttrRequestID, x.ID), slog.String(telemetry.AttrMethod, r.Method),
-		slog.String(telemetry.AttrPath, r.URL.Path), slog.String(telemetry.AttrRoute, name),
-		slog.Int(telemetry.AttrStatus, x.Status), slog.Int64(telemetry.AttrBytes, x.Bytes),
-		slog.Float64(telemetry.AttrDuration, float64(took.Microseconds())/1000),
-		slog.String(telemetry.AttrAddress, x.Address), slog.String(telemetry.AttrSession, x.Session))
-	if h := g.cfg.Observe.Access.Handler(); h.Enabled(context.Background(), record.Level) {
-		_ = h.Handle(context.Background(), record) // whoever writes the log sees that it fails; the request is answered
+	q := telemetry.Request{
+		At: x.Started.Add(took), ID: x.ID, Method: r.Method, Path: r.URL.Path, Route: name, Status: x.Status, Bytes: x.Bytes,
+		Duration: took, Address: x.Address, Session: x.Session,
 	}
+	q.Log(g.cfg.Observe.Access.Handler())
 }
 
 // Drain ends the streams of signed-in people, WebSockets with the close code 1001, so that a server can shut down: give it to

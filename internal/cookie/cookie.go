@@ -130,8 +130,13 @@ func (j Jar) Strip(h http.Header) {
 }
 
 func (j Jar) strip(line string) string {
-	if !strings.Contains(line, j.prefix) {
+	at := strings.Index(line, j.prefix)
+	if at < 0 {
 		return line
+	}
+	// Browsers send older cookies first, so ours is mostly the last: then nothing needs to be copied.
+	if name, _, _ := strings.Cut(line[at:], "="); strings.HasSuffix(line[:at], "; ") && j.Owns(name) && !strings.Contains(line[at:], ";") {
+		return line[:at-2]
 	}
 	var kept strings.Builder
 	kept.Grow(len(line))
