@@ -95,6 +95,9 @@ func (g *Gateway) lookAtProvider(ctx context.Context, name string) Finding {
 	if o.Audience == "" && len(o.Resource) == 0 {
 		f.Text += "; no audience or resource is set, so many providers issue an opaque access token: set one if the API wants a JWT"
 	}
+	if len(o.Resource) > 0 && !o.UserinfoOff {
+		f.Text += "; resource is set, and some providers refuse such a token at userinfo: `userinfo: false` does without"
+	}
 	return f
 }
 

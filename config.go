@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/cloakroom-go/cloakroom/audit"
+	"github.com/cloakroom-go/cloakroom/internal/files"
 	"github.com/cloakroom-go/cloakroom/internal/gateway"
 	"github.com/cloakroom-go/cloakroom/internal/guard"
 	"github.com/cloakroom-go/cloakroom/internal/oidc"
@@ -15,21 +16,61 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// The options of the parts, each documented where it is obeyed.
+// The options of the parts, each documented where it is obeyed. The fields of those that are obeyed inside are listed here.
 type (
-	// Provider is an OpenID provider.
+	// Provider is an OpenID provider. Issuer, ClientID and ClientSecret are needed.
+	//   - Issuer string: byte for byte as in the provider's metadata; https, or http on this machine
+	//   - ClientID string: as registered at the provider
+	//   - ClientSecret string: never printed
+	//   - Scopes []string: default openid profile email offline_access; openid is always asked for
+	//   - Audience string: what makes some providers issue a JWT for an API
+	//   - Resource []string: the same by RFC 8707, absolute URIs; some providers then need UserinfoOff
+	//   - Params map[string]string: more parameters for authorize and refresh; none of the protocol's own
+	//   - AuthMethod string: client_secret_basic or client_secret_post; default basic, unless the provider lists only post
+	//   - ResponseMode string: query (default) or form_post
+	//   - UserinfoOff bool: do not ask the userinfo endpoint for claims
+	//   - RegisterHint string: how to ask for the sign-up page: prompt (default, prompt=create) or screen_hint
+	//   - Algorithms []string: accepted signatures of ID tokens; default RS256
 	Provider = oidc.Options
-	// Route sends the requests under one path to an upstream or a folder.
+	// Route sends the requests under one path to an upstream or a folder. Exactly one of Upstream and Files is set.
+	//   - Path string: "/api/" and all below it, or exactly "/health"; the longest match wins
+	//   - Upstream string: http(s)://host[:port][/base]
+	//   - Files string: a folder of static files
+	//   - Auth: AuthRequired (default), AuthOptional or AuthOff
+	//   - Methods []string: nil for all but TRACE and CONNECT
+	//   - StripPrefix bool: forward the path without Path
+	//   - Timeout time.Duration: until the upstream's answer begins; default 30 s
+	//   - MaxBody int64: bytes a request may carry; default 32 MiB, -1 for no limit
+	//   - Identity map[string]string: header to claim; a client's copies are dropped, absent claims are sent empty
+	//   - Allow *Allow: narrows EndpointOptions.Allow
+	//   - File: how Files are served: Fallback (file for navigations to paths without one; "" is index.html, "-" none), Headers
+	//     (set on every answer), CSP ("" is a strict starter policy, "off" none), Private (no shared cache; set where Auth is on)
 	Route = proxy.Route
+	// FileOptions say how Route.Files are served.
+	//   - Fallback string: file for navigations to paths without one; "" is index.html, "-" none
+	//   - Headers map[string]string: set on every answer
+	//   - CSP string: policy of HTML answers; "" is a strict starter policy, "off" none
+	//   - Private bool: no shared cache may keep the answers; set by itself where Auth is on
+	FileOptions = files.Options
 	// Allow says who may enter.
 	Allow = session.Allow
 	// SessionOptions are the lifetimes of sessions.
 	SessionOptions = session.Options
-	// CookieOptions shape the session cookie.
+	// CookieOptions shape the session cookie, and the memory for what it opens.
+	//   - SameSite string: "strict" (default) or "lax"
+	//   - CacheBytes int64: memory for opened sessions; default 64 MiB
 	CookieOptions = storage.Options
 	// EndpointOptions shape the endpoints under /auth/.
+	//   - Prefix string: where they live; begins and ends with a slash, default "/auth/"
+	//   - Claims []string: what GET session tells the page; default sub, name, email, picture, preferred_username
+	//   - Allow *Allow: who may enter at all; nil for everyone
+	//   - SignedOut string: path to go to after logout; "" shows our own page
+	//   - ClearSite []string: Clear-Site-Data at logout: "cache" (default), "storage"; empty but not nil for none
+	//   - LoginsPer int: logins one address may begin in a minute; default 60
+	//   - LoginsInAll int: logins all addresses together may begin in a minute; default 6000
 	EndpointOptions = gateway.Options
 	// GuardOptions say which other origins may use the session.
+	//   - Origins []string: exact scheme://host[:port], no wildcard; trusted as our own pages are
 	GuardOptions = guard.Options
 )
 

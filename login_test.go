@@ -374,6 +374,20 @@ func TestLogin_CB9_OldSessionEnds(t *testing.T) {
 	}
 }
 
+// Where the older cookie reaches the callback, the tokens that it opens are revoked.
+func TestLogin_CB9_OldTokensAreRevoked(t *testing.T) {
+	r := newRig(t, func(c *cloakroom.Config) { c.Cookie.SameSite = "lax" })
+	b := r.browser().signIn()
+	b.signIn()
+	await(t, "the older refresh token is revoked", func() bool { return len(r.op.Revoked()) == 1 })
+	if n := r.count(audit.Replaced); n != 1 {
+		t.Errorf("replaced %d times, want once", n)
+	}
+	if p := b.fetch("GET", "/api/me"); p.Status != http.StatusOK {
+		t.Errorf("the new session answers %d", p.Status)
+	}
+}
+
 // Session fixation: an attacker plants a ticket of his own before the person signs in.
 func TestLogin_CB9_SessionFixation(t *testing.T) {
 	r := newRig(t, nil)

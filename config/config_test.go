@@ -104,6 +104,39 @@ routes:
   - {path: /api/, upstream: http://127.0.0.1:3000}
 `
 
+// behindProxy says who speaks TLS, so that nothing is warned of.
+const behindProxy = "trusted_proxies: [127.0.0.1]\n"
+
+// An https url with neither a certificate nor a proxy works, and should not stay so.
+func TestParse_WarnsOfHTTPSThatNobodySpeaks(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"cert.pem", "key.pem"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, v := range []struct {
+		name, text string
+		warns      bool
+	}{
+		{"Neither", smallest, true},
+		{"Certificate", smallest + "tls: {cert: cert.pem, key: key.pem}\n", false},
+		{"Proxy", smallest + behindProxy, false},
+		{"PlainOnThisMachine", strings.Replace(smallest, "https://app.example.com", "http://localhost:8080", 1), false},
+	} {
+		t.Run(v.name, func(t *testing.T) {
+			c, err := Parse(filepath.Join(dir, "cloakroom.yaml"), []byte(v.text), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			warned := len(c.Warnings) == 1 && strings.HasPrefix(c.Warnings[0], "url: it is https, and :8080 speaks plain http")
+			if warned != v.warns || len(c.Warnings) > 1 {
+				t.Errorf("warnings %q, want one: %t", c.Warnings, v.warns)
+			}
+		})
+	}
+}
+
 func TestParse_DefaultsOfTheSmallestFile(t *testing.T) {
 	c, err := Parse("cloakroom.yaml", []byte(smallest), nil)
 	if err != nil {
@@ -212,6 +245,7 @@ func TestParse_Environment(t *testing.T) {
 	for _, v := range []struct{ name, variable, want string }{
 		{"Misspelt", "CLOAKROOM_SESSION__IDEL=10m", `environment: CLOAKROOM_SESSION__IDEL: there is no such option (did you mean "CLOAKROOM_SESSION__IDLE"?)`},
 		{"OneUnderline", "CLOAKROOM_SESSION_IDLE=10m", `did you mean "CLOAKROOM_SESSION__IDLE"?`},
+		{"MisspeltAtTheEnd", "CLOAKROOM_KEY=x", `environment: CLOAKROOM_KEY: there is no such option (did you mean "CLOAKROOM_KEYS"?)`},
 		{"AGroup", "CLOAKROOM_ALLOW={groups: [staff]}", "environment: CLOAKROOM_ALLOW: there is no such option"},
 		{"NotADuration", "CLOAKROOM_SESSION__IDLE=soon", `environment: CLOAKROOM_SESSION__IDLE: session.idle: "soon" is not a duration`},
 		{"NotAList", "CLOAKROOM_ORIGINS=https://a.example.com", `environment: CLOAKROOM_ORIGINS: origins: a list is wanted; write ["https://a.example.com"]`},
@@ -224,6 +258,16 @@ func TestParse_Environment(t *testing.T) {
 				t.Fatalf("got  %v\nwant %s", err, v.want)
 			}
 		})
+	}
+}
+
+// That names begin alike does not make them near.
+func TestParse_EnvironmentWithoutAGuess(t *testing.T) {
+	for _, name := range []string{"CLOAKROOM_NOPE", "CLOAKROOM_SESSION__NOPE", "CLOAKROOM_PROVIDERS__MAIN__NOPE", "CLOAKROOM_"} {
+		_, err := Parse("cloakroom.yaml", []byte(smallest), []string{name + "=x"})
+		if want := "environment: " + name + ": there is no such option"; err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
 	}
 }
 
@@ -262,7 +306,7 @@ func TestParse_G3_SecretFiles(t *testing.T) {
 	write("long.key", 0o600, strings.Repeat("x", maxSecret+1))
 	parse := func(file string) (*Config, error) {
 		text := strings.Replace(smallest, "cloakroom-key-1-MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1ub3BxcnN0dXY", "{file: "+file+"}", 1)
-		return Parse(filepath.Join(dir, "cloakroom.yaml"), []byte(text), nil)
+		return Parse(filepath.Join(dir, "cloakroom.yaml"), []byte(text+behindProxy), nil)
 	}
 	c, err := parse("good.key")
 	if err != nil || c.Keys[0] != key || len(c.Warnings) != 0 {
@@ -289,7 +333,7 @@ func TestLoad_G3_SecretsInAFileForEveryone(t *testing.T) {
 		t.Setenv("SECRET", "from the environment")
 		t.Setenv("KEY", seal.NewKey())
 		text := strings.NewReplacer("client_secret: hunter2", `client_secret: "`+v.secret+`"`,
-			"cloakroom-key-1-MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1ub3BxcnN0dXY", `"${KEY}"`).Replace(smallest)
+			"cloakroom-key-1-MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1ub3BxcnN0dXY", `"${KEY}"`).Replace(smallest) + behindProxy
 		if err := os.WriteFile(path, []byte(text), v.mode); err != nil {
 			t.Fatal(err)
 		}
@@ -342,6 +386,28 @@ func TestNearest(t *testing.T) {
 	} {
 		if got := nearest(v.word, []string{"client_id", "client_secret", "issuer", "auth"}); got != v.want {
 			t.Errorf("nearest(%.20q) = %q, want %q", v.word, got, v.want)
+		}
+	}
+}
+
+// Files of a certificate are shown; a key that stands where a file should is not.
+func TestMasked_G3_FilesOfTLS(t *testing.T) {
+	for _, v := range []struct{ text, want string }{
+		{"tls: {cert: cert.pem, key: key.pem}", "tls: {cert: cert.pem, key: key.pem}"},
+		{`tls: {key: "/etc/tls/app.key", cert: cert.pem}`, `tls: {key: "/etc/tls/app.key", cert: cert.pem}`},
+		{"tls: {key: /run/secrets/tls, cert: c.crt} # there", "tls: {key: /run/secrets/tls, cert: c.crt} # there"},
+		{"tls:\n  cert: ./cert\n  key: ./key # there", "tls:\n  cert: ./cert\n  key: ./key # there"},
+		{"tls:\n  cert: c\nother:\n  key: /hunter2", "tls:\n  cert: c\nother:\n  key: [secret]"},
+		{"tls: {cert: c, key: hunter2}", "tls: {cert: c, key: [secret]"},
+		{"tls:\n  key: |\n    -----BEGIN PRIVATE KEY-----\n    hunter2", "tls:\n  key: [secret]\n    -----[secret]\n    [secret]"},
+		{"key: hunter2.pem hunter2", "key: [secret]"},
+		{"tls: {key: key.pem, secret: hunter2}", "tls: {key: key.pem, secret: [secret]"},
+		{"keys: [hunter2.key]", "keys: [secret]"},
+		{"client_secret: /hunter2.pem", "client_secret: [secret]"},
+	} {
+		r := &reading{lines: strings.Split(v.text, "\n")}
+		if got := strings.Join(r.masked(), "\n"); got != v.want {
+			t.Errorf("got  %q\nwant %q", got, v.want)
 		}
 	}
 }

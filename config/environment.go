@@ -1,6 +1,7 @@
 package config
 
 import (
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -57,6 +58,22 @@ func (r *reading) strangers() {
 	slices.Sort(known)
 	slices.Sort(strange)
 	for _, name := range strange {
-		r.wrong(place{env: name}, "there is no such option%s", didYouMean(name, known))
+		r.wrong(place{env: name}, "there is no such option%s", didYouMeanVariable(name, known))
 	}
+}
+
+// didYouMeanVariable measures only what stands behind the letters that two names begin with: all of them begin alike, and a
+// long beginning would make every other name look near.
+func didYouMeanVariable(name string, known []string) string {
+	best, least := "", math.MaxInt
+	for _, k := range known {
+		a, b := plain(name), plain(k)
+		for a != "" && b != "" && a[0] == b[0] {
+			a, b = a[1:], b[1:]
+		}
+		if d := distance(a, b); d <= tolerance(a) && d < least {
+			best, least = k, d
+		}
+	}
+	return guess(best)
 }

@@ -93,7 +93,7 @@ func provider(f *form, name string, c *Config) {
 	f.word(&p.AuthMethod, "auth_method", "", []string{"client_secret_basic", "client_secret_post"}, "How the gateway proves itself at the provider; without it, the first of these that the provider lists.")
 	f.word(&p.ResponseMode, "response_mode", "query", []string{"query", "form_post"}, "How the provider sends its answer.")
 	userinfo := true
-	f.flag(&userinfo, "userinfo", true, "Ask the userinfo endpoint for claims. Without it they come from the ID token alone.")
+	f.flag(&userinfo, "userinfo", true, "Ask the userinfo endpoint for claims. Without it they come from the ID token and, where that is silent, from an access token that is a JWT.")
 	p.UserinfoOff = !userinfo
 	f.word(&p.RegisterHint, "register_hint", "prompt", []string{"prompt", "screen_hint"}, "How to ask for the sign-up page: `prompt=create`, or `screen_hint=signup`.")
 	f.words(&p.Algorithms, "algorithms", []string{"RS256"}, "Signatures of ID tokens that are accepted.", algorithm)
@@ -194,6 +194,9 @@ func publicURL(f *form, c *Config) {
 		f.conflict("url", "there is a certificate in tls; write https://%s", u.Host)
 	case inClear(c.URL) && !c.InsecureHTTP:
 		f.conflict("url", "over plain http everyone on the network can take the sessions over; use https, or say insecure_http: true")
+	case u.Scheme == "https" && !f.has("tls.cert") && !f.has("trusted_proxies"):
+		f.warnings = append(f.warnings, fmt.Sprintf("url: it is https, and %s speaks plain http; give tls a certificate, or name the proxy that has one in trusted_proxies: "+
+			"without that all browsers count as one address and share its limit of logins", c.Listen))
 	}
 }
 

@@ -85,6 +85,8 @@ var (
 	secretWord = regexp.MustCompile(`(?i)secret|passw|token$|^keys?$|_keys?$|apikey|credential`)
 	secretText = regexp.MustCompile(`cloakroom-key-[A-Za-z0-9_-]+`)
 	userInURL  = regexp.MustCompile(`(://)[^/@\s"']*@`)
+	keyFile    = regexp.MustCompile(`^\s*["']?[\w./~@+-]+\.(?:pem|key|crt)["']?\s*(?:$|[,}\]]|\s#)`)
+	anyFile    = regexp.MustCompile(`^\s*["']?\.{0,2}/[\w./~@+-]{1,200}["']?\s*(?:$|[,}\]]|\s#)`)
 	reference  = regexp.MustCompile(`^[\s\-\["']*(?:$|#|\{ *"?file"? *:|"?\$\{[A-Za-z_][A-Za-z0-9_]*\}["']?[\s\]}]*$)`)
 )
 
@@ -98,12 +100,21 @@ func (r *reading) masked() []string {
 	}
 	r.shown = make([]string, 0, len(r.lines))
 	hiding := false // a line without a key continues the value of the last one
+	tls := -1       // where the tls begins that we are in
 	for _, line := range r.lines {
 		from := 0
 		if keys := keyInLine.FindAllStringSubmatchIndex(line, -1); keys != nil {
 			hiding, from = false, 0
+			if keys[0][2] <= tls {
+				tls = -1
+			}
 			for _, k := range keys {
-				if name := line[k[2]:k[3]]; name != "file" && secretWord.MatchString(name) {
+				name, rest := line[k[2]:k[3]], line[k[1]:]
+				if name == "tls" {
+					tls = k[2]
+				}
+				isFile := name == "file" || name == "key" && (keyFile.MatchString(rest) || tls >= 0 && anyFile.MatchString(rest))
+				if !isFile && secretWord.MatchString(name) {
 					hiding, from = true, k[1]
 					break
 				}
@@ -127,7 +138,7 @@ func redact(text string) string {
 
 // nearest returns the candidate that was probably meant, or "".
 func nearest(word string, candidates []string) string {
-	best, least := "", 1+max(1, min(len(word)/3, 4))
+	best, least := "", 1+tolerance(word)
 	for _, c := range candidates {
 		if d := distance(plain(word), plain(c)); d < least {
 			best, least = c, d
@@ -135,6 +146,9 @@ func nearest(word string, candidates []string) string {
 	}
 	return best
 }
+
+// tolerance is how many mistakes a word may have and still be taken for another.
+func tolerance(word string) int { return max(1, min(len(word)/3, 4)) }
 
 // plain drops what people get wrong most: case, and how words are joined.
 func plain(word string) string {
@@ -167,9 +181,11 @@ func distance(a, b string) int {
 	return d[len(a)][len(b)]
 }
 
-func didYouMean(word string, candidates []string) string {
-	if n := nearest(word, candidates); n != "" {
-		return fmt.Sprintf(" (did you mean %q?)", n)
+func didYouMean(word string, candidates []string) string { return guess(nearest(word, candidates)) }
+
+func guess(word string) string {
+	if word == "" {
+		return ""
 	}
-	return ""
+	return fmt.Sprintf(" (did you mean %q?)", word)
 }

@@ -9,7 +9,8 @@ import (
 
 // Store keeps records. It never sees a token in clear, nor knows how a key was made. All methods may be called at once from
 // many goroutines and replicas. An error is an *Error: None, Conflict, or Unavailable when the store cannot be reached,
-// is full, or is locked.
+// is full, or is locked. Records are copied, in and out: the caller may change its own. A context that has ended is an error,
+// and nothing is written.
 type Store interface {
 	// Get returns the live record. Missing and expired are one answer: None.
 	Get(ctx context.Context, id ID) (Record, error)

@@ -3,17 +3,21 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/url"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/cloakroom-go/cloakroom"
 	"github.com/cloakroom-go/cloakroom/config"
+	"github.com/cloakroom-go/cloakroom/session"
 )
 
 // checkWithin bounds all that check asks.
@@ -24,8 +28,9 @@ func checkCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Say what is wrong before production does",
-		Long: "Read the configuration, open the store, and ask provider and upstreams whether they are there. One line a finding.\n" +
-			"Exit status 0: all is well; 1: something is not; 2: the configuration is wrong.",
+		Long: "Read the configuration, open the store, and ask provider and upstreams whether they are there. One line a finding: ✓, ! to consider, or ✗.\n" +
+			"It leaves no file behind, and does not touch a SQLite file that a running gateway has.\n" +
+			"Exit status 0: no ✗; 1: some ✗; 2: the configuration is wrong.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := load(path)
@@ -57,11 +62,10 @@ func checkCommand() *cobra.Command {
 
 // checkGateway asks what a gateway of this configuration depends on.
 func checkGateway(ctx context.Context, cfg *config.Config, p *printer) error {
-	store, closer, err := config.OpenStore(ctx, cfg.StoreDSN)
-	away := err != nil
-	if away {
-		p.finding(cloakroom.Finding{Subject: "store", Text: err.Error(), Hint: hintOf(err)})
-		// What else is wrong is told all the same.
+	store, closer := openToCheck(ctx, cfg.StoreDSN, p)
+	tested := store != nil
+	if !tested { // what else is wrong is told all the same
+		var err error
 		if store, closer, err = config.OpenStore(ctx, "memory:"); err != nil {
 			return err
 		}
@@ -74,11 +78,76 @@ func checkGateway(ctx context.Context, cfg *config.Config, p *printer) error {
 		return newFailed(err)
 	}
 	for _, f := range gateway.Check(ctx) {
-		if f.Subject != "store" || !away {
+		if f.Subject != "store" || tested {
 			p.finding(f)
 		}
 	}
 	return gateway.Close(ctx)
+}
+
+// openToCheck opens the store for a look that leaves no file behind. Where that cannot be, it tells what it found out instead
+// and returns nil.
+func openToCheck(ctx context.Context, dsn string, p *printer) (session.Store, io.Closer) {
+	fault := func(err error) (session.Store, io.Closer) {
+		p.finding(cloakroom.Finding{Subject: "store", Text: err.Error(), Hint: hintOf(err)})
+		return nil, nil
+	}
+	if path, ok := strings.CutPrefix(dsn, "sqlite:"); ok {
+		path, err := filepath.EvalSymlinks(path) // the lock is beside the file itself
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			if err := tryFolder(ctx, dsn); err != nil {
+				return fault(err)
+			}
+			p.ok("store", strings.TrimPrefix(dsn, "sqlite:")+" will be created at first start; its folder can be written")
+			return nil, nil
+		case err != nil:
+			return fault(err)
+		}
+		if _, err := os.Stat(path + ".lock"); errors.Is(err, os.ErrNotExist) {
+			// To open it would leave a lock there, and to remove a lock may let two gateways in.
+			p.warning("store: " + path + " is there, and no gateway has opened it in this place; not tested")
+			return nil, nil
+		}
+	}
+	store, closer, err := config.OpenStore(ctx, dsn)
+	if held := heldBy(err); held != nil {
+		p.warning("store: " + held.Error() + ", perhaps the running gateway; not tested")
+		return nil, nil
+	}
+	if err != nil {
+		return fault(err)
+	}
+	return store, closer
+}
+
+// tryFolder tries out a SQLite file that is not there yet, in a folder of its own beside its place, which it removes again.
+func tryFolder(ctx context.Context, dsn string) (err error) {
+	path := strings.TrimPrefix(dsn, "sqlite:")
+	folder := filepath.Dir(path)
+	if _, err := os.Stat(folder); errors.Is(err, os.ErrNotExist) {
+		return hinted{fmt.Errorf("there is no folder for %s", path), "make the folder " + folder + " first"}
+	}
+	trial, err := os.MkdirTemp(folder, ".cloakroom-check-")
+	if err != nil {
+		return hinted{fmt.Errorf("%s cannot be created: %w", path, err), "the user of this process must be able to write the folder " + folder}
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(trial)) }()
+	_, closer, err := config.OpenStore(ctx, "sqlite:"+filepath.Join(trial, "cloakroom.db"))
+	if err != nil {
+		return err
+	}
+	return closer.Close()
+}
+
+// heldBy returns what says that another process has the store, or nil.
+func heldBy(err error) error {
+	for ; err != nil; err = errors.Unwrap(err) {
+		if e, ok := err.(*session.Error); ok && e.Op == "lock store" {
+			return e.Err
+		}
+	}
+	return nil
 }
 
 // soon is when a certificate counts as about to end.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	_ "embed"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"text/template"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cloakroom-go/cloakroom"
+	"github.com/cloakroom-go/cloakroom/internal/origin"
 )
 
 //go:embed cloakroom.yaml.tmpl
@@ -18,6 +20,28 @@ var example string
 
 // answers fill in the example.
 type answers struct{ URL, Issuer, ClientID, Upstream, Key, Secret string }
+
+// own is the origin that the browser will see; zero if URL is none, which check tells.
+func (a answers) own() origin.Origin {
+	o, _ := origin.Parse(a.URL)
+	return o
+}
+
+// Listen keeps a gateway for this machine on this machine.
+func (a answers) Listen() string {
+	o := a.own()
+	if !o.Loopback() {
+		return ":8080"
+	}
+	host := "127.0.0.1"
+	if net.ParseIP(o.Host()) != nil {
+		host = o.Host()
+	}
+	return net.JoinHostPort(host, o.Port())
+}
+
+// Secure reports whether something has to speak TLS.
+func (a answers) Secure() bool { return a.own().Secure() }
 
 func initCommand() *cobra.Command {
 	var path string
@@ -36,8 +60,10 @@ wrote %s (keep it secret)
 
 Next:
   1. register %s/auth/callback as redirect URI at the provider
-  2. write the issuer and client_id it shows you into %[1]s, and the client secret into %[4]s
-  3. cloakroom check --config %[1]s
+  2. write the issuer and client_id it shows you into %[1]s
+  3. write the client secret into %[4]s, for your eyes only; paste it, then Enter and Ctrl-D:
+     (umask 077; cat > %[4]s)
+  4. cloakroom check --config %[1]s
 `, path, filepath.Join(folder, a.Key), a.URL, filepath.Join(folder, a.Secret))
 			return err
 		},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
+
+	"github.com/cloakroom-go/cloakroom/store/sqlite"
 )
 
 // The test binary is the program, too: scripts and tests run it under its name.
@@ -48,10 +51,11 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("ISSUER", provider)
 			e.Setenv("UPSTREAM", upstream.URL)
+			e.Setenv("PID", strconv.Itoa(os.Getpid()))
 			e.Setenv("TAKEN", strconv.Itoa(taken.Addr().(*net.TCPAddr).Port))
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status, "mode": mode},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status, "mode": mode, "hold": hold},
 	})
 }
 
@@ -79,6 +83,13 @@ func mode(ts *testscript.TestScript, _ bool, args []string) {
 	if got := strconv.FormatUint(uint64(at.Mode().Perm()), 8); got != args[0] {
 		ts.Fatalf("mode %s, want %s", got, args[0])
 	}
+}
+
+// hold has a SQLite store open until the script ends, as a running gateway would: hold cloakroom.db
+func hold(ts *testscript.TestScript, _ bool, args []string) {
+	s, err := sqlite.Open(context.Background(), ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Defer(func() { s.Close() })
 }
 
 // newProvider serves the metadata and an RSA key, which is all that a start and a check look at.

@@ -74,6 +74,7 @@ func pages(t *testing.T) []string {
 // base completes a snippet that shows only a part of a configuration.
 var base = []string{
 	"url: https://app.example.com",
+	"trusted_proxies: [127.0.0.1/32]", // TLS may end elsewhere
 	"keys: [{file: cloakroom.key}]",
 	"providers: {main: {issuer: https://login.example.com/, client_id: my-app, client_secret: {file: client.secret}}}",
 	"routes: [{path: /api/, upstream: http://127.0.0.1:3000}]",

@@ -67,12 +67,16 @@ func (g *Gateway) open(w http.ResponseWriter, r *http.Request, grant session.Gra
 	if err != nil {
 		return err
 	}
+	// A provider of the same site, or SameSite=Lax, lets the older cookie come along: only it opens tokens, to be revoked.
+	old, noOld := g.Desk.Look(ctx, r)
 	if err := g.replace(r, pending.Replaces); err != nil {
 		return err
 	}
-	if old, err := g.Desk.Look(ctx, r); err == nil {
-		if err := g.replace(r, old.ID); err != nil {
-			return err
+	if noOld == nil {
+		if old.ID != pending.Replaces {
+			if err := g.replace(r, old.ID); err != nil {
+				return err
+			}
 		}
 		g.Desk.Discard(old, "replaced by a new login")
 	}

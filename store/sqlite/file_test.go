@@ -215,7 +215,7 @@ func TestOpen_SecondProcessIsToldWhoHoldsIt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, word := range []string{"unavailable", fmt.Sprintf("another process (pid %d)", os.Getpid()), "hint: one process serves"} {
+		for _, word := range []string{"unavailable", fmt.Sprintf("another process (pid %d)", os.Getpid()), "hint: one process serves a SQLite file: stop that one, or give this one a file of its own"} {
 			if !strings.Contains(string(out), word) {
 				t.Errorf("the second process said %q, want %q in it", out, word)
 			}

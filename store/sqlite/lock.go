@@ -29,7 +29,7 @@ func lock(path string) (io.Closer, error) {
 		return nil, &session.Error{
 			Code: session.Unavailable, Op: "lock store",
 			Err:  fmt.Errorf("%s is in use by %s", path, holder(f)),
-			Hint: "one process serves a SQLite file: stop that one, give this one a file of its own, or share a database server",
+			Hint: "one process serves a SQLite file: stop that one, or give this one a file of its own",
 		}
 	}
 	if err := errors.Join(f.Truncate(0), writePID(f)); err != nil {

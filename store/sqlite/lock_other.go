@@ -15,6 +15,6 @@ func lock(string) (io.Closer, error) {
 	return nil, &session.Error{
 		Code: session.Unavailable, Op: "lock store",
 		Err:  fmt.Errorf("a SQLite file cannot be locked on %s", runtime.GOOS),
-		Hint: "use a database server, or store: memory:",
+		Hint: "use the memory store, or store: memory:",
 	}
 }
