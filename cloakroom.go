@@ -71,6 +71,9 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	if cfg.Store == nil {
 		return nil, errors.New("cloakroom: a store is needed")
 	}
+	if err := sound(&cfg); err != nil {
+		return nil, fmt.Errorf("cloakroom: %w", err)
+	}
 	own, err := origin.Parse(cfg.URL)
 	if err != nil {
 		return nil, fmt.Errorf("cloakroom: url: %w", err)
@@ -180,6 +183,18 @@ func proxies(prefixes []netip.Prefix) (origin.Proxies, error) {
 	return origin.ParseProxies(texts)
 }
 
+// sound holds what the fields promise.
+func sound(cfg *Config) error {
+	if s := cfg.Session; s.Idle < time.Minute || s.Absolute < s.Idle || s.CacheStale < 0 || s.CacheStale > time.Minute {
+		return errors.New("session: idle is at least a minute, absolute at least idle, cache_stale 0 to 60 s")
+	}
+	p := cfg.Endpoints.Prefix
+	if !strings.HasPrefix(p, "/") || !strings.HasSuffix(p, "/") || p == "/" || strings.ContainsAny(p, "{}%") || !origin.CleanPath(&http.Request{URL: &url.URL{Path: p}}) {
+		return fmt.Errorf("prefix %q: want a plain path between slashes, like /auth/", p)
+	}
+	return nil
+}
+
 func keyring(texts []string) (*seal.Keyring, error) {
 	keys := make([]seal.Key, 0, len(texts))
 	for i, text := range texts {
@@ -245,7 +260,8 @@ func (g *Gateway) secureFirst(w http.ResponseWriter, r *http.Request) bool {
 		http.Error(w, "Please use https.", http.StatusBadRequest) // what a body held has been seen; do not let it be sent again
 		return true
 	}
-	http.Redirect(w, r, g.own.String()+r.URL.RequestURI(), http.StatusMovedPermanently)
+	w.Header().Set("Cache-Control", "no-store") // it depends on a header that caches do not know of
+	http.Redirect(w, r, g.own.String()+"/"+strings.TrimLeft(r.URL.RequestURI(), "/"), http.StatusFound)
 	return true
 }
 
@@ -271,6 +287,11 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, h http.Handler) 
 		}
 		defer g.count(x, r)
 		g.guard.StrictTransport(x.Header())
+	}
+	if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+		// It may have had a Content-Length too, which net/http drops without a word, and a proxy in front may have gone by that
+		// one: what follows on the connection need not be a request (RFC 9112 §6.1).
+		x.Header().Set("Connection", "close")
 	}
 	h.ServeHTTP(x, r)
 }

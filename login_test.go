@@ -374,6 +374,22 @@ func TestLogin_CB9_OldSessionEnds(t *testing.T) {
 	}
 }
 
+// Two tabs began to sign in while nobody was: the second session replaces the first, although its callback cannot see it.
+func TestLogin_CB9_SecondTabReplacesTheFirst(t *testing.T) {
+	r := newRig(t, nil)
+	b := r.browser()
+	first, second := begun(t, r, b), begun(t, r, b)
+	callback(b, first)
+	copied := b.copy()
+	callback(b, second)
+	if p := copied.fetch("GET", "/api/me"); p.Status != http.StatusUnauthorized {
+		t.Errorf("the first tab's session still answers %d", p.Status)
+	}
+	if p := b.fetch("GET", "/api/me"); p.Status != http.StatusOK {
+		t.Errorf("the second answers %d", p.Status)
+	}
+}
+
 // Where the older cookie reaches the callback, the tokens that it opens are revoked.
 func TestLogin_CB9_OldTokensAreRevoked(t *testing.T) {
 	r := newRig(t, func(c *cloakroom.Config) { c.Cookie.SameSite = "lax" })

@@ -261,7 +261,7 @@ func TestRequire_Embedded(t *testing.T) {
 func TestSecureFirst_C13_PlainHTTPGetsNoCookie(t *testing.T) {
 	r := newRig(t, nil)
 	p := r.browser().do(request{method: "GET", path: "/auth/login", header: http.Header{"X-Forwarded-Proto": {"http"}}})
-	if p.Status != http.StatusMovedPermanently || p.next(t) != appURL+"/auth/login" || p.Header.Get("Set-Cookie") != "" {
+	if p.Status != http.StatusFound || p.Header.Get("Cache-Control") != "no-store" || p.next(t) != appURL+"/auth/login" || p.Header.Get("Set-Cookie") != "" {
 		t.Errorf("%d to %s, Set-Cookie %q", p.Status, p.next(t), p.Header.Get("Set-Cookie"))
 	}
 }
@@ -369,6 +369,10 @@ func TestNew_Refuses(t *testing.T) {
 		{"G3: no key", func(c *cloakroom.Config) { c.Keys = nil }, "keys"},
 		{"G3: a short key", func(c *cloakroom.Config) { c.Keys = []string{"c2hvcnQ"} }, "keys"},
 		{"G3: a key that is not random", func(c *cloakroom.Config) { c.Keys = []string{strings.Repeat("00", 32)} }, "keys"},
+		{"T1: idle of seconds", func(c *cloakroom.Config) { c.Session.Idle = time.Second }, "idle"},
+		{"stale for hours", func(c *cloakroom.Config) { c.Session.CacheStale = time.Hour }, "cache_stale"},
+		{"everything is ours", func(c *cloakroom.Config) { c.Endpoints.Prefix = "/" }, "prefix"},
+		{"a prefix without a slash", func(c *cloakroom.Config) { c.Endpoints.Prefix = "auth" }, "prefix"},
 		{"no store", func(c *cloakroom.Config) { c.Store = nil }, "store"},
 		{"no provider", func(c *cloakroom.Config) { c.Providers = nil }, "provider"},
 		{"C14: SameSite=None", func(c *cloakroom.Config) { c.Cookie.SameSite = "none" }, "same_site"},

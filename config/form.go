@@ -21,6 +21,7 @@ type reading struct {
 	problems Problems
 	warnings []string
 	inline   bool     // a secret stands in the file itself
+	private  []string // files that secrets were read from
 	docs     *[]entry // set while the reference is written; there is no file then
 }
 

@@ -75,6 +75,7 @@ func options(f *form, c *Config) {
 	publicURL(f, c)
 	together(f, c)
 	f.paths(c)
+	exposed(f, c)
 }
 
 const year = 366 * 24 * time.Hour
@@ -146,7 +147,10 @@ func route(f *form, c *Config) {
 		f.only("a route with an upstream", "strip_prefix", "timeout", "max_body", "identity", "methods")
 	}
 	if r.Auth == cloakroom.AuthOff {
-		f.only("a route that looks at the session; auth: off does not", "identity", "allow")
+		f.only("a route that looks at the session; auth: off does not", "identity")
+	}
+	if r.Auth != cloakroom.AuthRequired {
+		f.only("a route that needs a session; elsewhere whoever may not enter has only to sign out", "allow")
 	}
 	if strings.HasPrefix(r.Path, c.Endpoints.Prefix) {
 		f.conflict("path", "below %s are Cloakroom's own endpoints; move one of them, the endpoints by prefix", c.Endpoints.Prefix)
@@ -221,9 +225,52 @@ func together(f *form, c *Config) {
 	if c.Listen == c.Admin && !strings.HasSuffix(c.Listen, ":0") { // with 0 the system chooses, two of them
 		f.conflict("admin", "this is the public address; metrics and profiles never are there")
 	}
+	if u, err := url.Parse(c.URL); err == nil && browser.IsLocal(u.Hostname()) {
+		if host, _, err := net.SplitHostPort(c.Listen); err == nil && !browser.IsLocal(host) {
+			f.warnings = append(f.warnings, fmt.Sprintf("listen: the url is this machine's own, and yet other machines reach %s and what is behind it; write 127.0.0.1:PORT", c.Listen))
+		}
+	}
 	if host, _, err := net.SplitHostPort(c.Admin); err == nil && !browser.IsLocal(host) {
 		f.warnings = append(f.warnings, fmt.Sprintf("admin: %s can be reached from other machines; whoever reaches it reads metrics%s", c.Admin, map[bool]string{true: " and profiles"}[c.PProf]))
 	}
+}
+
+// exposed refuses to serve a folder that holds what is not for browsers.
+func exposed(f *form, c *Config) {
+	private := append([]string{f.file, c.TLS.Key, c.Log.Access, c.Log.Audit}, f.private...)
+	if kind, path, err := splitDSN(c.StoreDSN); err == nil && kind == "sqlite" {
+		private = append(private, path)
+	}
+	for _, r := range c.Routes {
+		for _, path := range private {
+			switch path {
+			case "", "stdout", "stderr", "off":
+				continue
+			}
+			if r.Files != "" && within(r.Files, path) {
+				f.wrong(f.where("routes"), "routes: %s is in the folder %s that %s serves to everyone; keep them apart", filepath.Base(path), r.Files, r.Path)
+			}
+		}
+	}
+}
+
+// within reports whether path is below folder, links followed as far as there is something.
+func within(folder, path string) bool {
+	real := func(p string) string {
+		p, err := filepath.Abs(p)
+		if err != nil {
+			return ""
+		}
+		if dir, err := filepath.EvalSymlinks(filepath.Dir(p)); err == nil {
+			p = filepath.Join(dir, filepath.Base(p))
+		}
+		if whole, err := filepath.EvalSymlinks(p); err == nil {
+			p = whole
+		}
+		return p
+	}
+	rest, err := filepath.Rel(real(folder), real(path))
+	return err == nil && rest != ".." && !strings.HasPrefix(rest, ".."+string(filepath.Separator))
 }
 
 // paths makes every path in c one that holds from any folder.

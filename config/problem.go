@@ -90,6 +90,9 @@ var (
 	reference  = regexp.MustCompile(`^[\s\-\["']*(?:$|#|\{ *"?file"? *:|"?\$\{[A-Za-z_][A-Za-z0-9_]*\}["']?[\s\]}]*$)`)
 )
 
+// secretKeys are the options that hold secrets: what looks like one of them is one, misspelt.
+var secretKeys = []string{"client_secret", "keys"}
+
 const mask = "[secret]"
 
 // masked returns the lines of the file without the secrets in them. It goes by the names of keys and not by the tree, because
@@ -114,7 +117,7 @@ func (r *reading) masked() []string {
 					tls = k[2]
 				}
 				isFile := name == "file" || name == "key" && (keyFile.MatchString(rest) || tls >= 0 && anyFile.MatchString(rest))
-				if !isFile && secretWord.MatchString(name) {
+				if !isFile && (secretWord.MatchString(name) || nearest(name, secretKeys) != "") {
 					hiding, from = true, k[1]
 					break
 				}

@@ -32,6 +32,7 @@ func (r *reading) beside(path string) string {
 // readSecret reads a file that holds one secret, without the line end behind it.
 func (r *reading) readSecret(path string) (string, error) {
 	path = r.beside(path)
+	r.private = append(r.private, path)
 	// A pipe or a device could keep us waiting, or never end.
 	if at, err := os.Stat(path); err != nil {
 		return "", reason(err)

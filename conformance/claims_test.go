@@ -15,9 +15,9 @@ func TestFinish_ClaimsOfTheAccessToken(t *testing.T) {
 		return fakeop.All(fakeop.Tokens(fakeop.Set("access_token", text)), fakeop.IDToken(fakeop.Drop("at_hash")))
 	}
 	noUserinfo := func(o *oidc.Options) { o.UserinfoOff = true }
-	g := meet(t, noUserinfo, access(`{"roles":["admin"],"sub":"other","email":"other@example.com","acr":"99","scope":"a b","client_id":"x","iss":"y"}`)).mustLogin()
+	g := meet(t, noUserinfo, access(`{"roles":["admin"],"sub":"other","email":"other@example.com","email_verified":true,"acr":"99","scope":"a b","client_id":"x","iss":"y"}`)).mustLogin()
 	for name, want := range map[string]string{
-		"roles": `["admin"]`, "sub": fakeop.Subject, "email": "user@example.com", "acr": "1", "scope": "", "client_id": "", "iss": "",
+		"roles": `["admin"]`, "sub": fakeop.Subject, "email": "user@example.com", "acr": "1", "scope": "", "client_id": "", "iss": g.Issuer,
 	} {
 		if got := g.Claim(name); got != want {
 			t.Errorf("claim %s is %q, want %q", name, got, want)

@@ -135,10 +135,13 @@ func TestFinish_ID12_ClaimsOfUserinfoOverIDToken(t *testing.T) {
 			t.Errorf("claim %s is %q, want %q", name, got, want)
 		}
 	}
-	for _, name := range []string{"iss", "aud", "exp", "iat", "nonce", "at_hash", "jti", "_claim_sources"} {
+	for _, name := range []string{"aud", "exp", "iat", "nonce", "at_hash", "jti", "_claim_sources"} {
 		if _, there := g.Claims[name]; there {
 			t.Errorf("protocol claim %s is kept", name)
 		}
+	}
+	if g.Claim("iss") != g.Issuer {
+		t.Errorf("iss is %q", g.Claim("iss"))
 	}
 	if g.Claim("auth_time") == "5" {
 		t.Error("userinfo changed auth_time")

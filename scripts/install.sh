@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 command -v go >/dev/null || { echo "please install Go 1.26 or newer: https://go.dev/dl/" >&2; exit 1; }
-command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20)' ||
+command -v npm >/dev/null && node -e 'process.exit(+(parseInt(process.versions.node) < 20))' ||
 	{ echo "please install Node 20 or newer, with npm" >&2; exit 1; }
 
 if [ ! -e web/client/node_modules/.package-lock.json ] || [ web/client/package-lock.json -nt web/client/node_modules/.package-lock.json ]; then

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/cookie"
 	"github.com/cloakroom-go/cloakroom/internal/origin"
@@ -14,6 +15,9 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/ui"
 	"github.com/cloakroom-go/cloakroom/session"
 )
+
+// bodyPatience is how long a refused request may take to send the rest of its body.
+const bodyPatience = 5 * time.Second
 
 // LoginRequired is the value of the header Cloakroom on our own 401, which tells it from an API's.
 const LoginRequired = "login-required"
@@ -49,6 +53,8 @@ func (a *Answers) Fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	id := requestID(r)
 	a.log(r, id, code, row, err)
+	// The server reads on for the rest of a body before it answers; whoever sends none must not keep the connection.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyPatience))
 	a.Metrics.Failed(string(code))
 
 	h := w.Header()

@@ -21,6 +21,7 @@ func (g *Gateway) callback(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // the form is here; the provider may take its time
 	// The login cookie ties the answer to this browser.
 	pending, err := g.logins.Find(r, answer.Get("state"))
 	if err != nil {
@@ -82,6 +83,10 @@ func (g *Gateway) open(w http.ResponseWriter, r *http.Request, grant session.Gra
 	}
 	g.record(r, s.Event(audit.Login, ""))
 	g.hint(r, grant)
+	g.logins.Follow(w, r, pending, s.ID, func(p session.Pending) bool {
+		provider, err := g.providerOf(p.Provider)
+		return err == nil && formPost(provider)
+	})
 	g.Desk.Write(w, r, s)
 	g.Answers.Pages.Continue(w, g.proceedURL(pending.ReturnTo, pending.Round, pending.Provider))
 	return nil

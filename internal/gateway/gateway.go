@@ -151,6 +151,9 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, e endpoint, mete
 	if e.access != public {
 		guard.APIHeaders(w.Header()) // a page sets its own over them
 	}
+	if r.ContentLength != 0 { // no endpoint takes a body worth waiting for
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(10 * time.Second))
+	}
 	if err := g.admit(r, e.access); err != nil {
 		g.Answers.Fail(w, r, err)
 		return

@@ -58,6 +58,26 @@ func sameSiteOf(formPost bool) http.SameSite {
 	return http.SameSiteLaxMode
 }
 
+// Follow tells the other logins of this browser that a session began: theirs will replace it. Their callbacks come from another
+// site and cannot see its Strict cookie.
+func (l *logins) Follow(w http.ResponseWriter, r *http.Request, done session.Pending, id session.ID, formPost func(session.Pending) bool) {
+	own, prefix, told := l.jar.Login(idOf(done.State())), l.jar.Login(""), 0
+	cookie.Each(r, func(name, value string) {
+		if name == own || !strings.HasPrefix(name, prefix) || told == maxLogins {
+			return
+		}
+		p, ok := l.open(name, value)
+		left := session.LoginLifetime - time.Since(p.Started)
+		if !ok || left < time.Second {
+			return
+		}
+		told++
+		p.Replaces = id
+		value = base64.RawURLEncoding.EncodeToString(l.box.Seal(encodePending(p), []byte(name)))
+		l.jar.Set(w, name, value, cookie.Attributes{SameSite: sameSiteOf(formPost(p)), MaxAge: left})
+	})
+}
+
 type inFlight struct {
 	name    string
 	size    int

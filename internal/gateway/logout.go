@@ -155,5 +155,7 @@ func (g *Gateway) afterLogout(state string) string {
 	if err != nil {
 		return ""
 	}
-	return string(to)
+	// Once more (L10): a state has no end, and the list of origins may have changed since.
+	path, _ := origin.ReturnTo(string(to), g.Own, g.Guard.Listed())
+	return path
 }

@@ -47,9 +47,9 @@ func (p *Provider) Finish(ctx context.Context, pending session.Pending, answer u
 		}
 	}
 	sid, _ := who["sid"].(string)
-	return session.Grant{
-		Provider: p.name, Issuer: p.o.Issuer, Subject: sub, SID: sid, Claims: merge(unverified(tokens.Access), who, more), Tokens: tokens,
-	}, nil
+	all := merge(unverified(tokens.Access), who, more)
+	all["iss"] = p.o.Issuer // with sub, the only key of a person: allow and identity need it where there are several providers
+	return session.Grant{Provider: p.name, Issuer: p.o.Issuer, Subject: sub, SID: sid, Claims: all, Tokens: tokens}, nil
 }
 
 // checkAnswer looks at the authorization response alone, and returns the metadata of the issuer that the login went to.

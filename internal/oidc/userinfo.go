@@ -80,7 +80,7 @@ var (
 	// loginClaims are about the login. Only the ID token can tell them.
 	loginClaims = []string{"sub", "sid", "auth_time", "acr", "amr"}
 	// accessClaims are claims of an access token that are about what it is good for.
-	accessClaims = []string{"client_id", "scope", "scp", "typ", "cnf", "ver", "uti", "rh"}
+	accessClaims = []string{"email", "email_verified", "client_id", "scope", "scp", "typ", "cnf", "ver", "uti", "rh"}
 )
 
 // merge lays what userinfo says over what the ID token says, and both over what a JWT access token says: some providers tell a
@@ -95,6 +95,9 @@ func merge(access, idToken, userinfo claims) map[string]any {
 		{idToken, [][]string{protocolClaims}},
 		{userinfo, [][]string{protocolClaims, loginClaims}},
 	} {
+		if email, told := layer.claims["email"]; told && email != all["email"] {
+			delete(all, "email_verified") // that was said of another address
+		}
 		for name, value := range layer.claims {
 			if !slices.ContainsFunc(layer.but, func(names []string) bool { return slices.Contains(names, name) }) {
 				all[name] = value

@@ -67,14 +67,12 @@ func set(names ...string) map[string]bool {
 	return m
 }
 
-// headerValue makes a claim fit for a header: what could end a line or is not text is left out.
+// headerValue is a claim if a header can carry it as it is, else "": two people must not look like one.
 func headerValue(claim string) string {
-	return strings.Map(func(c rune) rune {
-		if c < ' ' || c == 0x7f {
-			return -1
-		}
-		return c
-	}, claim)
+	if strings.TrimSpace(claim) != claim || strings.ContainsFunc(claim, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+		return ""
+	}
+	return claim
 }
 
 // undeliverable are answer headers that speak for the whole origin, or for us.

@@ -250,7 +250,10 @@ func (p *Proxy) Require(next http.Handler) http.Handler {
 		}
 		x.Session = s.LogID
 		x.BeforeHeaders = func(http.Header) { p.finish(x, r, s, false) }
-		next.ServeHTTP(x, r.WithContext(session.NewContext(r.Context(), s)))
+		within := r.WithContext(session.NewContext(r.Context(), s))
+		within.Header = r.Header.Clone()
+		p.Answers.Jar.Strip(within.Header) // next may be a proxy itself
+		next.ServeHTTP(x, within)
 		if x.Status == 0 { // the server would answer 200 by itself, past the exchange and without its headers
 			x.WriteHeader(http.StatusOK)
 		}

@@ -54,8 +54,8 @@ func (r *Route) check() error {
 		return fail("auth is %q, not one of required, optional, off", r.Auth)
 	case r.Auth == AuthOff && len(r.Identity) > 0:
 		return fail("identity needs a session, and auth is off")
-	case r.Auth == AuthOff && r.Allow != nil:
-		return fail("allow needs a session, and auth is off")
+	case r.Auth != AuthRequired && r.Allow != nil:
+		return fail("allow needs auth required: with %s, whoever may not enter has only to sign out", r.Auth)
 	case !origin.CleanPath(&http.Request{URL: &url.URL{Path: r.Path}}):
 		return fail("no request gets there: paths have no empty or dot elements, no backslash and no semicolon")
 	case r.Timeout < 0:
@@ -96,17 +96,20 @@ var notForClaims = set(
 // table finds routes by path: the exact one, else the longest prefix that ends in a slash.
 type table struct {
 	exact    map[string]*route
-	prefixes []*route // longest first
+	folded   map[string]string // paths by their lower case, without the slash at the end
+	prefixes []*route          // longest first
 }
 
 func (t *table) add(r *route) error {
 	if t.exact == nil {
-		t.exact = map[string]*route{}
+		t.exact, t.folded = map[string]*route{}, map[string]string{}
 	}
 	if t.exact[r.Path] != nil {
 		return fmt.Errorf("route %q is there twice", r.Path)
 	}
 	t.exact[r.Path] = r
+	bare := strings.TrimSuffix(r.Path, "/")
+	t.folded[strings.ToLower(bare)] = bare
 	if strings.HasSuffix(r.Path, "/") {
 		t.prefixes = append(t.prefixes, r)
 		slices.SortStableFunc(t.prefixes, func(a, b *route) int { return len(b.Path) - len(a.Path) })
@@ -120,13 +123,30 @@ func (t *table) match(r *http.Request) (m *route, bare bool) {
 	if m := t.exact[path]; m != nil {
 		return m, false
 	}
+	// Many upstreams take /keys/ for /keys: a rule for the one must not be left by writing the other.
+	plain := strings.TrimSuffix(path, "/")
+	if m := t.exact[plain]; m != nil {
+		return m, false
+	}
+	if known, ok := t.folded[strings.ToLower(plain)]; ok && known != plain {
+		return nil, false // see otherCase
+	}
 	for _, m := range t.prefixes {
 		if strings.HasPrefix(path, m.Path) {
 			return m, false
 		}
-		if (r.Method == http.MethodGet || r.Method == http.MethodHead) && len(path)+1 == len(m.Path) && strings.HasPrefix(m.Path, path) {
-			return m, true
+		if len(path)+1 == len(m.Path) && strings.HasPrefix(m.Path, path) {
+			return m, r.Method == http.MethodGet || r.Method == http.MethodHead
+		}
+		if otherCase(path, m.Path) {
+			return nil, false
 		}
 	}
 	return nil, false
+}
+
+// otherCase reports whether path is below prefix but for the case of its letters. Upstreams that do not care for case would
+// serve it, past the rules of that route.
+func otherCase(path, prefix string) bool {
+	return len(path) >= len(prefix) && strings.EqualFold(path[:len(prefix)], prefix)
 }

@@ -215,14 +215,15 @@ export function createClient({ base = "/auth/", loginOn = [401] }: ClientOptions
     async fetch(input, init) {
       const first = new Request(input, init);
       const second = init?.body instanceof ReadableStream ? undefined : first.clone();
-      const sender = who(known);
+      const before = known;
       const response = await fetch(first);
       if (!inBrowser || !refused(response)) return response;
 
       recovering ??= recover().finally(() => (recovering = undefined));
       const alive = await Promise.race([recovering, aborted(first.signal)]);
-      // What one person sent is never repeated in the name of another.
-      if (!alive || !second || (sender && sender !== who(known))) return response;
+      // What one person sent is never repeated in the name of another. Where nobody asked who it was, reading is repeated.
+      const same = before ? !who(before) || who(before) === who(known) : /^(GET|HEAD)$/.test(first.method);
+      if (!alive || !second || !same) return response;
       void response.body?.cancel();
       return fetch(second);
     },

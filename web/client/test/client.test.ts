@@ -158,21 +158,35 @@ describe("fetch", () => {
   });
 
   test("another tab signed in meanwhile: the request is repeated with its body", async () => {
+    const client = tab();
+    await client.session(); // nobody
+    gateway.log.length = 0;
     gateway.before = (line) => {
       if (line.endsWith("session")) gateway.person = "ada";
     };
-    const response = await tab().fetch("/api/notes", { method: "POST", body: "milk" });
+    const response = await client.fetch("/api/notes", { method: "POST", body: "milk" });
     expect(await response.json()).toEqual({ person: "ada", body: "milk" });
     expect(gateway.log).toEqual(["POST /api/notes milk", `GET ${base}session`, "POST /api/notes milk"]);
     expect(left()).toEqual([]);
   });
 
   test("a Request with a body is repeated too", async () => {
+    const client = tab();
+    await client.session();
     gateway.before = (line) => {
       if (line.endsWith("session")) gateway.person = "ada";
     };
-    const response = await tab().fetch(new Request(`${gateway.origin}/api/notes`, { method: "POST", body: "milk" }));
+    const response = await client.fetch(new Request(`${gateway.origin}/api/notes`, { method: "POST", body: "milk" }));
     expect(await response.json()).toEqual({ person: "ada", body: "milk" });
+  });
+
+  test("who sent it is not known: a write is not repeated in the name of whoever is signed in now", async () => {
+    gateway.before = (line) => {
+      if (line.endsWith("session")) gateway.person = "bob";
+    };
+    const response = await tab().fetch("/api/notes", { method: "POST", body: "from ada" });
+    expect(response.status).toBe(401);
+    expect(gateway.log.filter((line) => line.startsWith("POST"))).toHaveLength(1);
   });
 
   test("a request is repeated once, and a session that lives never leads to a login", async () => {
