@@ -124,7 +124,7 @@ func route(f *form, c *Config) {
 	f.flag(&r.StripPrefix, "strip_prefix", false, "Forward the path without `path`.")
 	f.duration(&r.Timeout, "timeout", 30*time.Second, time.Millisecond, time.Hour, "Until the upstream's answer begins.")
 	f.size(&r.MaxBody, "max_body", 32<<20, "Bytes that a request may carry: 65536, 512KiB, 32MiB; `off` for no limit.")
-	f.table(&r.Identity, "identity", "Headers for the upstream, with the claim that each holds. A client's own copies are dropped.", identityHeader)
+	f.table(&r.Identity, "identity", "Headers for the upstream, with the claim that each holds. A client's own copies are dropped. With several providers send `iss` beside `sub`: only both together name a person.", identityHeader)
 	r.Allow = allow(f)
 	f.table(&r.File.Headers, "headers", "Headers of every answer with a file.", answerHeader)
 	f.text(&r.File.CSP, "csp", "", "`Content-Security-Policy` of pages; without it a strict starter policy, `off` for none.", oneLine)
@@ -165,7 +165,7 @@ func route(f *form, c *Config) {
 
 func allow(f *form) *session.Allow {
 	var a session.Allow
-	f.words(&a.EmailDomains, "allow.email_domains", nil, "Who may enter: those with a verified e-mail address of one of these domains.", mailDomain)
+	f.words(&a.EmailDomains, "allow.email_domains", nil, "Who may enter: those with an e-mail address of one of these domains that the provider calls verified (`email_verified: true`). A provider that never says so needs `groups` or `claims` instead.", mailDomain)
 	f.words(&a.Groups, "allow.groups", nil, "… and with one of these in the claim `groups`.", oneLine)
 	f.lists(&a.Claims, "allow.claims", "… and, for each claim, with one of its values.")
 	if a.EmailDomains == nil && a.Groups == nil && a.Claims == nil {
