@@ -134,9 +134,15 @@ func (j Jar) strip(line string) string {
 	if at < 0 {
 		return line
 	}
-	// Browsers send older cookies first, so ours is mostly the last: then nothing needs to be copied.
-	if name, _, _ := strings.Cut(line[at:], "="); strings.HasSuffix(line[:at], "; ") && j.Owns(name) && !strings.Contains(line[at:], ";") {
-		return line[:at-2]
+	// Mostly ours is the last or the first of the line, and the only one: then nothing needs to be copied.
+	if name, _, _ := strings.Cut(line[at:], "="); j.Owns(name) {
+		_, rest, more := strings.Cut(line[at:], "; ")
+		switch {
+		case !more && strings.HasSuffix(line[:at], "; ") && !strings.Contains(line[at:], ";"):
+			return line[:at-2]
+		case more && at == 0 && !strings.Contains(rest, j.prefix) && !strings.Contains(line[:len(line)-len(rest)-2], ";"):
+			return rest
+		}
 	}
 	var kept strings.Builder
 	kept.Grow(len(line))

@@ -122,6 +122,20 @@ func unshared(control []string) string {
 	return strings.Join(kept, ", ")
 }
 
+// unsharedLine is unshared as a header's value, made once for what APIs mostly say.
+func unsharedLine(control []string) []string {
+	if len(control) == 1 {
+		if line, ok := usual[control[0]]; ok {
+			return line
+		}
+	}
+	return []string{unshared(control)}
+}
+
+var usual = map[string][]string{
+	"no-store": noStore, "no-cache": {"private, no-cache"}, "private": {"private"}, "private, no-cache": {"private, no-cache"},
+}
+
 // Shared by all answers; nothing appends to them in place.
 var (
 	noStore    = []string{"no-store"}
@@ -148,7 +162,7 @@ func (p *Proxy) finish(x *telemetry.Exchange, r *http.Request, s *session.Sessio
 		return
 	}
 	if control, ok := h["Cache-Control"]; ok {
-		h["Cache-Control"] = []string{unshared(control)}
+		h["Cache-Control"] = unsharedLine(control)
 	} else {
 		h["Cache-Control"] = noStore
 	}

@@ -435,3 +435,11 @@ func FuzzPublic(f *testing.F) {
 		}
 	})
 }
+
+func TestUnshared_H2_UsualLinesAreRight(t *testing.T) {
+	for said, line := range usual {
+		if want := unshared([]string{said}); len(line) != 1 || line[0] != want {
+			t.Errorf("%q becomes %q, want %q", said, line, want)
+		}
+	}
+}
