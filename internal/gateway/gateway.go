@@ -160,7 +160,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, e endpoint, mete
 	}
 	if err := e.serve(w, r); err != nil {
 		if session.Over(err) {
-			g.Storage.Write(w, r, nil)
+			g.Desk.Write(w, r, nil)
 		}
 		g.Answers.Fail(w, r, err)
 	}

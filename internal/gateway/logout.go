@@ -40,7 +40,7 @@ func (g *Gateway) logout(w http.ResponseWriter, r *http.Request) error {
 		g.Desk.Discard(s, "signed out")
 		next = g.providerEnd(r, s, state)
 	}
-	g.Storage.Write(w, r, nil)
+	g.Desk.Write(w, r, nil)
 	if len(g.options.ClearSite) > 0 {
 		w.Header().Set("Clear-Site-Data", `"`+strings.Join(g.options.ClearSite, `", "`)+`"`)
 	}
