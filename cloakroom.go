@@ -132,8 +132,9 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	g.live = proxy.NewLive(desk)
 	tickets.Listen(g.live.Changed)
 
+	deliver := delivery.Proxy{}
 	g.endpoints, err = gateway.New(gateway.Parts{
-		Own: own, Ring: ring, Guard: g.guard, Desk: desk, Storage: tickets, Notes: storage.NewNotes(cfg.Store, ring),
+		Own: own, Ring: ring, Guard: g.guard, Desk: desk, Storage: tickets, Delivery: deliver, Notes: storage.NewNotes(cfg.Store, ring),
 		Providers: g.providers, Answers: answers, Audit: sink, Sessions: cfg.Session,
 		Client: gateway.Script{Text: web.Client, ETag: web.ClientETag},
 	}, cfg.Endpoints, metrics)
@@ -141,7 +142,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 		return nil, fmt.Errorf("cloakroom: %w", err)
 	}
 	g.proxy, err = proxy.New(proxy.Parts{
-		Own: own, Guard: g.guard, Desk: desk, Delivery: delivery.Proxy{}, Answers: answers, Audit: sink, Live: g.live,
+		Own: own, Guard: g.guard, Desk: desk, Delivery: deliver, Answers: answers, Audit: sink, Live: g.live,
 		Allow: cfg.Endpoints.Allow,
 	}, cfg.Routes, metrics)
 	if err != nil {

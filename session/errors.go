@@ -27,10 +27,11 @@ const (
 	LoginLoop   Code = "login_loop"   // signing in starts over again and again: mostly a browser that refuses cookies
 	LoginDenied Code = "login_denied" // the provider answered with an error parameter
 
-	ProviderDown    Code = "provider_down"    // not reachable, too slow, or a 5xx
-	ProviderRefused Code = "provider_refused" // it refused our request: client credentials, redirect_uri, the code
-	ProviderLied    Code = "provider_lied"    // its answer breaks the standard: wrong issuer, signature, nonce, sub …
-	GrantOver       Code = "grant_over"       // invalid_grant: the refresh token is dead, and the session with it
+	ProviderDown    Code = "provider_down"     // not reachable, too slow, or a 5xx
+	ProviderRefused Code = "provider_refused"  // it refused our request: client credentials, redirect_uri, the code
+	ProviderLied    Code = "provider_lied"     // its answer breaks the standard: wrong issuer, signature, nonce, sub …
+	SessionTooLarge Code = "session_too_large" // what the provider gave does not fit into the cookies that this configuration keeps it in
+	GrantOver       Code = "grant_over"        // invalid_grant: the refresh token is dead, and the session with it
 
 	Conflict     Code = "conflict"      // another writer was first: read again
 	Unavailable  Code = "unavailable"   // the store is away

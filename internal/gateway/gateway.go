@@ -26,6 +26,7 @@ type Parts struct {
 	Guard     *guard.Guard
 	Desk      *session.Desk
 	Storage   session.Storage
+	Delivery  session.Delivery
 	Notes     *storage.Notes
 	Providers map[string]session.Provider
 	Answers   *answer.Answers
