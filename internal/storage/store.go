@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/cookie"
@@ -27,24 +26,7 @@ type Tickets struct {
 	index   *seal.MAC // names people in the store's index
 	logIDs  *seal.MAC // names sessions in logs
 
-	mu        sync.Mutex
-	listeners []func(session.Change)
-}
-
-// Listen has f told what the store says, after the cache has acted on it. f must not block.
-func (t *Tickets) Listen(f func(session.Change)) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.listeners = append(t.listeners, f)
-}
-
-func (t *Tickets) tell(c session.Change) {
-	t.mu.Lock()
-	listeners := t.listeners
-	t.mu.Unlock()
-	for _, f := range listeners {
-		f(c)
-	}
+	listeners
 }
 
 // NewTickets returns the storage over a store. It follows the store's changes until ctx ends.
@@ -64,13 +46,10 @@ func NewTickets(ctx context.Context, store session.Store, ring *seal.Keyring, ja
 		return nil, session.Fail(session.Internal, "same_site", "%q is neither strict nor lax", o.SameSite)
 	}
 	var err error
-	if t.cache, err = newCache(o.CacheBytes); err != nil {
+	if t.cache, err = newCache(o.CacheBytes, newTrust()); err != nil {
 		return nil, err
 	}
-	if w, ok := store.(session.Watcher); ok {
-		t.cache.watched = true
-		go t.cache.watch(ctx, w, t.tell)
-	}
+	t.cache.follow(ctx, store, t.cache.drop, t.tell)
 	return t, nil
 }
 
