@@ -31,6 +31,7 @@ check-format:
 
 test-go: ## the Go tests, with the race detector
 	go test -race -count=1 ./...
+	CLOAKROOM_TEST_STORAGE=sealed go test -race -count=1 .
 
 test-client: ## the TypeScript client: types, tests, and that the committed build is what the source makes
 	cd web/client && npm test && npm run check-build

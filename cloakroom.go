@@ -120,21 +120,21 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 		return nil, fmt.Errorf("cloakroom: guard: %w", err)
 	}
 	jar := cookie.New(own.Secure(), own.Port())
-	tickets, err := storage.NewTickets(ctx, cfg.Store, ring, jar, cfg.Session, cfg.Cookie)
+	sessions, err := storage.New(ctx, cfg.Store, ring, own, jar, cfg.Session, cfg.Cookie)
 	if err != nil {
 		return nil, fmt.Errorf("cloakroom: %w", err)
 	}
-	g.renewer = session.NewRenewer(tickets, func(name string) (session.Provider, bool) { p, ok := g.providers[name]; return p, ok }, sink)
-	desk := session.NewDesk(tickets, g.renewer, cfg.Session, sink)
+	g.renewer = session.NewRenewer(sessions, func(name string) (session.Provider, bool) { p, ok := g.providers[name]; return p, ok }, sink)
+	desk := session.NewDesk(sessions, g.renewer, cfg.Session, sink)
 	answers := &answer.Answers{
 		Prefix: prefix, Jar: jar, Pages: ui.New(prefix), Log: cfg.Observe.Log, Metrics: metrics,
 	}
 	g.live = proxy.NewLive(desk)
-	tickets.Listen(g.live.Changed)
+	sessions.Listen(g.live.Changed)
 
 	deliver := delivery.Proxy{}
 	g.endpoints, err = gateway.New(gateway.Parts{
-		Own: own, Ring: ring, Guard: g.guard, Desk: desk, Storage: tickets, Delivery: deliver, Notes: storage.NewNotes(cfg.Store, ring),
+		Own: own, Ring: ring, Guard: g.guard, Desk: desk, Storage: sessions, Delivery: deliver, Notes: storage.NewNotes(cfg.Store, ring),
 		Providers: g.providers, Answers: answers, Audit: sink, Sessions: cfg.Session,
 		Client: gateway.Script{Text: web.Client, ETag: web.ClientETag},
 	}, cfg.Endpoints, metrics)

@@ -56,7 +56,8 @@ type (
 	Allow = session.Allow
 	// SessionOptions are the lifetimes of sessions.
 	SessionOptions = session.Options
-	// CookieOptions shape the session cookie, and the memory for what it opens.
+	// CookieOptions say where sessions rest, shape their cookies, and the memory for what these open.
+	//   - Storage string: "store" (default), with a ticket in the cookie, or "sealed" in the cookies themselves
 	//   - SameSite string: "strict" (default) or "lax"
 	//   - CacheBytes int64: memory for opened sessions; default 64 MiB
 	CookieOptions = storage.Options

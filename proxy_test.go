@@ -391,7 +391,7 @@ func TestProxy_P6_HTTP2(t *testing.T) {
 
 func TestProxy_C8_C9_Cookies(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, nil)
+	r := newRig(t, inStore)
 	b := r.browser().signIn()
 	ticket, before := b.ticket(), r.hits()
 	for cookie, want := range map[string]int{
@@ -1332,7 +1332,7 @@ func TestRequire_P2_CookieStaysHere(t *testing.T) {
 	b := r.browser().signIn()
 	var got string
 	r.server.Config.Handler = r.gateway.Require(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { got = req.Header.Get("Cookie") }))
-	b.do(request{method: "GET", path: "/x", site: "same-origin", header: http.Header{"Cookie": {"app=1; " + sessionCookie + "=" + b.ticket()}}})
+	b.do(request{method: "GET", path: "/x", site: "same-origin", header: http.Header{"Cookie": {"app=1; " + b.header().Get("Cookie")}}})
 	if got != "app=1" {
 		t.Errorf("the handler sees %q", got)
 	}

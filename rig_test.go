@@ -2,6 +2,7 @@ package cloakroom_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -9,7 +10,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +27,15 @@ import (
 )
 
 const appURL = "https://app.example.com"
+
+// resting is where the rig's sessions rest, unless a test says so itself: the suite runs once for each storage.
+var resting = cmp.Or(os.Getenv("CLOAKROOM_TEST_STORAGE"), "store")
+
+// holding is the name of the cookie without which there is no session.
+var holding = map[string]string{"store": sessionCookie, "sealed": part(0)}[resting]
+
+// inStore is for tests of what only tickets do.
+func inStore(c *cloakroom.Config) { c.Cookie.Storage = "store" }
 
 // rig is a gateway with everything around it: a provider, an API that says what it got, and a place for logs.
 type rig struct {
@@ -62,6 +74,7 @@ func newRig(t *testing.T, change func(*cloakroom.Config), lies ...fakeop.Lie) *r
 			Audit:  audit.SinkFunc(r.record),
 		},
 	}
+	cfg.Cookie.Storage = resting
 	if change != nil {
 		change(&cfg)
 	}
@@ -339,15 +352,35 @@ func (b *browser) signIn() *browser {
 	return b
 }
 
-// ticket is the session cookie's value.
+// ticket is what the browser holds of its session: the cookie's value, or those of all cookies that the session rests in.
 func (b *browser) ticket() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if c := b.cookies["__Host-Http-session"]; c != nil {
+	if c := b.cookies[sessionCookie]; c != nil {
 		return c.Value
 	}
-	return ""
+	value := ""
+	for i := 0; b.cookies[part(i)] != nil; i++ {
+		value += b.cookies[part(i)].Value
+	}
+	return value
 }
+
+// header is a request's header with the browser's session and nothing else.
+func (b *browser) header() http.Header {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var pairs []string
+	for name, c := range b.cookies {
+		if strings.HasPrefix(name, sessionCookie) {
+			pairs = append(pairs, name+"="+c.Value)
+		}
+	}
+	return http.Header{"Cookie": {strings.Join(pairs, "; ")}}
+}
+
+// part names the cookies of a sealed session.
+func part(i int) string { return sessionCookie + "." + strconv.Itoa(i) }
 
 // copy is a second browser with the same cookies: a thief's.
 func (b *browser) copy() *browser {

@@ -73,8 +73,7 @@ func TestSession_NeverATokenNeverCached(t *testing.T) {
 }
 
 func TestSession_CookiesNobodyCanUse(t *testing.T) {
-	r := newRig(t, nil)
-	other := newRig(t, nil)
+	r, other := newRig(t, inStore), newRig(t, inStore)
 	b := r.browser().signIn()
 	good := b.ticket()
 	for _, tt := range []struct {
@@ -253,7 +252,7 @@ func TestRequire_Embedded(t *testing.T) {
 	if p.Body != fakeop.Subject || p.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("%q, Cache-Control %q", p.Body, p.Header.Get("Cache-Control"))
 	}
-	if p := b.do(request{method: "POST", path: "/page/", site: "cross-site", header: http.Header{"Cookie": {sessionCookie + "=" + b.ticket()}}}); p.Status != http.StatusForbidden {
+	if p := b.do(request{method: "POST", path: "/page/", site: "cross-site", header: b.header()}); p.Status != http.StatusForbidden {
 		t.Errorf("a cross-site POST: %d", p.Status)
 	}
 }
@@ -343,7 +342,8 @@ func TestStoreAway_G4_FailsClosed(t *testing.T) {
 func TestGuard_X2_ReadsAreCheckedToo(t *testing.T) {
 	r := newRig(t, nil)
 	b := r.browser().signIn()
-	stolen := http.Header{"Cookie": {sessionCookie + "=" + b.ticket()}, "Accept": {"text/event-stream"}}
+	stolen := b.header()
+	stolen.Set("Accept", "text/event-stream")
 	for site, want := range map[string]int{"same-origin": http.StatusOK, "same-site": http.StatusForbidden, "cross-site": http.StatusForbidden} {
 		if p := b.do(request{method: "GET", path: "/api/events", site: site, header: stolen.Clone()}); p.Status != want {
 			t.Errorf("%s: %d, want %d", site, p.Status, want)

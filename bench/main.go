@@ -63,6 +63,15 @@ func main() {
 	}
 }
 
+// gateway is one to be measured.
+type gateway struct{ name, config, program string }
+
+// pairs are the ways to keep a session and to deliver its token that differ in what a request costs.
+var pairs = []gateway{
+	{name: "warm-ticket"},
+	{name: "sealed", config: "session: {storage: sealed}"}, // two cookies
+}
+
 // contender is one process under measurement.
 type contender struct {
 	name  string
@@ -112,24 +121,27 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 		all[len(all)-1].client = newClient(p.public, appCookies+"; "+placeholder, o.concurrency)
 	}
 	all[1].request.Header["Authorization"] = []string{"Bearer " + accessToken}
-	for i, program := range append([]string{programs.gateway}, o.also...) {
-		name := "warm-ticket"
-		if i > 0 {
-			name = filepath.Base(program)
-		}
+	gateways := slices.Clone(pairs)
+	for i := range gateways {
+		gateways[i].program = programs.gateway
+	}
+	for _, program := range o.also {
+		gateways = append(gateways, gateway{name: filepath.Base(program), program: program})
+	}
+	for i, g := range gateways {
 		home := filepath.Join(dir, fmt.Sprintf("gateway%d", i))
-		if err := configure(home, api.URL, op.URL); err != nil {
+		if err := configure(home, api.URL, op.URL, g.config); err != nil {
 			return err
 		}
-		p, err := start(ctx, program, "serve", "--config", filepath.Join(home, "cloakroom.yaml"))
+		p, err := start(ctx, g.program, "serve", "--config", filepath.Join(home, "cloakroom.yaml"))
 		if err != nil {
 			return err
 		}
-		c := &contender{name: name, token: true, process: p}
+		c := &contender{name: g.name, token: true, process: p}
 		all = append(all, c)
 		cookies, err := signIn(ctx, p.public)
 		if err != nil {
-			return fmt.Errorf("sign in at %s: %w", name, err)
+			return fmt.Errorf("sign in at %s: %w", g.name, err)
 		}
 		c.client = newClient(p.public, cookies, o.concurrency)
 	}

@@ -34,8 +34,8 @@ func build(ctx context.Context, dir string) (programs, error) {
 	return programs{filepath.Join(dir, "bare"), filepath.Join(dir, "cloakroom")}, nil
 }
 
-// configure writes a gateway's files into a folder of its own.
-func configure(home, api, issuer string) error {
+// configure writes a gateway's files into a folder of its own. more is what its configuration has beside the usual.
+func configure(home, api, issuer, more string) error {
 	config := fmt.Sprintf(`
 url: http://localhost:8080
 listen: 127.0.0.1:0
@@ -53,7 +53,8 @@ providers:
 routes:
   - {path: /api/, upstream: %q}
 log: {access: access.log, audit: audit.log}
-`, issuer, api)
+%s
+`, issuer, api, more)
 	err := os.Mkdir(home, 0o700)
 	for name, text := range map[string]string{"cloakroom.yaml": config, "key": cloakroom.NewKey()} {
 		err = errors.Join(err, os.WriteFile(filepath.Join(home, name), []byte(text), 0o600))

@@ -184,7 +184,7 @@ func TestParse_Refuses(t *testing.T) {
 		{"URLWithPath", "https://app.example.com", "https://app.example.com/app", "1:6: url: \"https://app.example.com/app\" has a path"},
 		{"StoreOfLater", "routes:", "store: postgres://u:hunter2@db/app\nroutes:", "store: the store postgres: is not built yet"},
 		{"StoreMisspelt", "routes:", "store: sqllite:x\nroutes:", `did you mean "sqlite"?`},
-		{"StorageOfLater", "routes:", "session: {storage: sealed}\nroutes:", "session.storage: sealed is not built yet; there is store"},
+		{"StorageUnknown", "routes:", "session: {storage: cookie}\nroutes:", "session.storage: \"cookie\" is none of store, sealed"},
 		{"DeliveryOfLater", "routes:", "tokens: {delivery: split}\nroutes:", "tokens.delivery: split is not built yet; there is proxy"},
 		{"KeyOfLater", "routes:", "forward_auth: 127.0.0.1:4181\nroutes:", "forward_auth is not built yet"},
 		{"RouteKeyOfLater", "path: /api/,", "path: /api/, bearer: accept,", "routes[0].bearer is not built yet"},

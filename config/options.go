@@ -27,13 +27,13 @@ func options(f *form, c *Config) {
 	f.prefixes(&c.Trusted, "trusted_proxies", "Networks of the proxies in front, whose `X-Forwarded-For` counts.")
 	var keys []secret
 	f.secrets(&keys, "keys", "Keys of 32 bytes that seal cookies and records. The first seals, all open. `cloakroom keys new` makes one.", sealingKey)
-	f.text(&c.StoreDSN, "store", "sqlite:cloakroom.db", "Where sessions rest: `sqlite:PATH`, or `memory:`, which forgets them at the end of the process.", dsn)
+	f.text(&c.StoreDSN, "store", "sqlite:cloakroom.db", "Where sessions rest: `sqlite:PATH`, or `memory:`, which forgets them at the end of the process. With `session.storage: sealed` it keeps only which sessions were ended and who renews, and is `memory:` unless it is set.", dsn)
 
 	f.each("providers", "NAME", "OpenID providers, by a name of your choice. One is needed.", func(f *form, name string) { provider(f, name, c) })
 
 	defaults := session.DefaultOptions()
-	var storage, delivery string
-	f.word(&storage, "session.storage", "store", []string{"store"}, "Where the session rests.")
+	var delivery string
+	f.word(&c.Cookie.Storage, "session.storage", "store", []string{"store", "sealed"}, "Where the session rests: in the `store`, with a ticket in the cookie, or `sealed` in the cookies themselves.")
 	f.duration(&c.Session.Idle, "session.idle", defaults.Idle, time.Minute, year, "End a session after this long without a request; at least 1m.")
 	f.duration(&c.Session.Absolute, "session.absolute", defaults.Absolute, time.Minute, year, "End a session this long after the login, whatever happens; at least `session.idle`.")
 	f.flag(&c.Session.Persistent, "session.persistent", defaults.Persistent, "Keep the cookie when the browser closes.")
@@ -72,6 +72,9 @@ func options(f *form, c *Config) {
 	f.need("keys", "make one with: cloakroom keys new > cloakroom.key; then write keys: [{file: cloakroom.key}]")
 	f.need("providers", "name the OpenID provider that people sign in with; cloakroom init writes an example")
 	f.need("routes", "say what is behind the gateway; cloakroom init writes an example")
+	if c.Cookie.Storage == "sealed" && !f.has("store") {
+		c.StoreDSN = "memory:"
+	}
 	publicURL(f, c)
 	together(f, c)
 	f.paths(c)

@@ -26,7 +26,6 @@ type rule func(v value) error
 // What the design has and the program has not yet, so that nobody takes it for a typing error.
 var (
 	notBuilt = map[string][]string{
-		"session.storage": {"sealed"},
 		"tokens.delivery": {"cookie", "split", "memory"},
 		"auth_method":     {"none", "private_key_jwt", "client_secret_jwt", "tls_client_auth"},
 	}

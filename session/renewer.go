@@ -65,7 +65,7 @@ func NewRenewer(storage Storage, provider func(name string) (Provider, bool), si
 }
 
 // Fresh returns s with an access token that is valid now. Renewal starts when less than a fifth of the token's life is left,
-// at most 60 s; nobody waits for it before the last moments of the old token, a twentieth of its life and at most 2 s.
+// at most 60 s; nobody waits for it before the old token is spent.
 func (n *Renewer) Fresh(ctx context.Context, s *Session) (*Session, error) {
 	t := s.Grant.Tokens
 	if t.Refresh == "" || t.Expires.IsZero() {
@@ -76,7 +76,7 @@ func (n *Renewer) Fresh(ctx context.Context, s *Session) (*Session, error) {
 		return s, nil
 	}
 	f := n.join(s)
-	if left > min(life/20, 2*time.Second) { // else it might expire on its way to the upstream
+	if !s.spent(time.Now()) {
 		select {
 		case <-f.done:
 			if f.err == nil {
@@ -94,6 +94,13 @@ func (n *Renewer) Fresh(ctx context.Context, s *Session) (*Session, error) {
 		return s, nil // it could not be renewed, but works for another moment
 	}
 	return renewed, err
+}
+
+// spent reports whether the access token might expire on its way to the upstream: in its last moments, a twentieth of its life
+// and at most 2 s.
+func (s *Session) spent(now time.Time) bool {
+	expires := s.Grant.Tokens.Expires
+	return !expires.IsZero() && expires.Sub(now) <= min(expires.Sub(s.Life.Renewed)/20, 2*time.Second)
 }
 
 // Renew renews the access token of s now and waits for it. It does nothing if the token is younger than MinimumAge, if a newer
@@ -194,8 +201,15 @@ func (n *Renewer) renew(ctx context.Context, s *Session) (*Session, error) {
 		return nil, n.end(ctx, s, Fail(GrantOver, "renew", "provider %q is no longer configured", s.Grant.Provider))
 	}
 	held, err := n.lease(ctx, s)
-	if err != nil || held.Life.Renewed.After(s.Life.Renewed) {
-		return held, err
+	for err == nil && held.Life.Renewed.After(s.Life.Renewed) {
+		if !held.spent(time.Now()) {
+			return held, nil // somebody else has renewed it
+		}
+		s = held // that was long ago: a browser can be several renewals behind
+		held, err = n.lease(ctx, s)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if err := n.ask(s.Grant.Provider); err != nil {
 		n.release(ctx, held)

@@ -52,6 +52,7 @@ type Ticket struct {
 	Presented  time.Time // when Generation was first presented, zero: not yet
 	Carried    uint32    // the generation that this request came with: mostly Generation, or one less; 0 before the first
 	Secret     []byte    // what the browser's cookie knows and the store does not
+	Floor      uint32    // kept in cookies only: who presents Generation cannot fall back behind this one any more
 }
 
 // Grant is what a provider vouched for: who it is, and the tokens. Only [Provider.Finish] makes one.

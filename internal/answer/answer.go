@@ -140,7 +140,7 @@ func (a *Answers) Bounce(w http.ResponseWriter, r *http.Request) bool {
 	if !origin.CrossSiteNavigation(r) {
 		return false
 	}
-	if _, count := cookie.Get(r, a.Jar.Session()); count > 0 {
+	if a.Jar.CarriesSession(r) {
 		return false
 	}
 	a.Pages.Continue(w, returnPath(r))

@@ -11,16 +11,18 @@ import (
 type Jar struct {
 	prefix string
 	secure bool
+	parts  string // what the names of a session kept in cookies begin with
 }
 
 // New returns the jar of an origin. Over https the names begin with "__Host-Http-": browsers then refuse such a cookie from
 // script, from a sibling host and over http, and older ones at least the latter two. Over http, for development, they begin
 // with "cloakroom-PORT-", because cookies ignore ports.
 func New(secure bool, port string) Jar {
+	prefix := "cloakroom-" + port + "-"
 	if secure {
-		return Jar{prefix: "__Host-Http-", secure: true}
+		prefix = "__Host-Http-"
 	}
-	return Jar{prefix: "cloakroom-" + port + "-"}
+	return Jar{prefix: prefix, secure: secure, parts: prefix + "session."}
 }
 
 // Session is the name of the session cookie.

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/audit"
+	"github.com/cloakroom-go/cloakroom/internal/cookie"
 	"github.com/cloakroom-go/cloakroom/internal/telemetry"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -68,6 +70,9 @@ func (g *Gateway) open(w http.ResponseWriter, r *http.Request, grant session.Gra
 	if err != nil {
 		return err
 	}
+	if err := g.fits(r, s); err != nil {
+		return err
+	}
 	// A provider of the same site, or SameSite=Lax, lets the older cookie come along: only it opens tokens, to be revoked.
 	old, noOld := g.Desk.Look(ctx, r)
 	if err := g.replace(r, pending.Replaces); err != nil {
@@ -91,6 +96,36 @@ func (g *Gateway) open(w http.ResponseWriter, r *http.Request, grant session.Gra
 	g.Answers.Pages.Continue(w, g.proceedURL(pending.ReturnTo, pending.Round, pending.Provider))
 	return nil
 }
+
+// maxCookieBytes is what session and tokens may take of a request's headers: servers on the way refuse a line of 8 KiB, and the
+// application has cookies of its own.
+const maxCookieBytes = 6 << 10
+
+// fits refuses a session whose cookies would make later requests fail somewhere, where nobody would know why. The one that this
+// login would have replaced goes on.
+func (g *Gateway) fits(r *http.Request, s *session.Session) error {
+	trial := unsent{}
+	g.Desk.Write(trial, r, s)
+	size := cookie.Weight(trial.Header())
+	if size <= maxCookieBytes {
+		return nil
+	}
+	if _, err := g.Storage.End(r.Context(), session.Selector{ID: s.ID}); err != nil {
+		return err
+	}
+	g.Desk.Discard(s, string(session.SessionTooLarge))
+	return &session.Error{
+		Code: session.SessionTooLarge, Op: "open session", Err: fmt.Errorf("its cookies take %d bytes of at most %d", size, maxCookieBytes),
+		Hint: "session.storage: store with tokens.delivery: proxy or memory takes tokens of any size; or have the provider issue smaller tokens and fewer claims",
+	}
+}
+
+// unsent is an answer that nobody gets.
+type unsent http.Header
+
+func (u unsent) Header() http.Header         { return http.Header(u) }
+func (u unsent) Write(p []byte) (int, error) { return len(p), nil }
+func (u unsent) WriteHeader(int)             {}
 
 // hint tells the operator, once for each provider, of a sign-in that works and an API that will refuse its token.
 func (g *Gateway) hint(r *http.Request, grant session.Grant) {

@@ -117,6 +117,11 @@ func NewKeyring(keys ...Key) (*Keyring, error) {
 	return &Keyring{keys: keys}, nil
 }
 
+// Lasting returns 32 bytes for a purpose that a new key does not change: what is looked up by them is found later.
+func (r *Keyring) Lasting(purpose string) []byte {
+	return derive(r.keys[len(r.keys)-1].secret, "lasting "+purpose, 32)
+}
+
 // Box seals and opens for one purpose.
 type Box struct {
 	byID   map[KeyID]subkey

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/audit"
 	"github.com/cloakroom-go/cloakroom/internal/cookie"
+	"github.com/cloakroom-go/cloakroom/internal/origin"
 	"github.com/cloakroom-go/cloakroom/internal/seal"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -41,7 +44,10 @@ func ringOf(t rapid.TB, keys ...string) *seal.Keyring {
 // replica is one gateway, without the network around it.
 type replica struct {
 	*session.Desk
-	tickets *Tickets
+	storage Storage
+	tickets *Tickets // nil when sessions rest in cookies
+	sealed  *Sealed  // nil when they rest in the store
+	lives   session.Options
 	renewer *session.Renewer
 }
 
@@ -60,12 +66,19 @@ func newRig(t rapid.TB, lives session.Options, p session.Provider) *rig {
 
 func (g *rig) replica(ctx context.Context, t rapid.TB, store session.Store) *replica {
 	t.Helper()
-	tickets, err := NewTickets(ctx, store, g.ring, cookie.New(true, ""), g.lives, g.options)
+	own, err := origin.Parse("https://app.example")
 	if err != nil {
-		t.Fatalf("NewTickets: %v", err)
+		t.Fatal(err)
 	}
-	renewer := session.NewRenewer(tickets, func(name string) (session.Provider, bool) { return g.provider, name == "p" }, g.audit)
-	return &replica{Desk: session.NewDesk(tickets, renewer, g.lives, g.audit), tickets: tickets, renewer: renewer}
+	storage, err := New(ctx, store, g.ring, own, cookie.New(true, ""), g.lives, g.options)
+	if err != nil {
+		t.Fatalf("New: %v", err)
+	}
+	renewer := session.NewRenewer(storage, func(name string) (session.Provider, bool) { return g.provider, name == "p" }, g.audit)
+	r := &replica{Desk: session.NewDesk(storage, renewer, g.lives, g.audit), storage: storage, lives: g.lives, renewer: renewer}
+	r.tickets, _ = storage.(*Tickets)
+	r.sealed, _ = storage.(*Sealed)
+	return r
 }
 
 // login opens a session and returns it with the cookie that the browser gets.
@@ -74,12 +87,12 @@ func (r *replica) login(t rapid.TB, tokens session.Tokens, change ...func(*sessi
 	now := time.Now().Round(0)
 	s := &session.Session{
 		Grant: session.Grant{Provider: "p", Issuer: issuer, Subject: "ada", SID: "sid-1", Tokens: tokens, Claims: map[string]any{"name": "Ada"}},
-		Life:  session.Life{Created: now, Seen: now, Renewed: now, Absolute: now.Add(r.tickets.lives.Absolute)},
+		Life:  session.Life{Created: now, Seen: now, Renewed: now, Absolute: now.Add(r.lives.Absolute)},
 	}
 	for _, f := range change {
 		f(s)
 	}
-	stored, err := r.tickets.Update(context.Background(), s, func(*session.Session) error { return nil })
+	stored, err := r.storage.Update(context.Background(), s, func(*session.Session) error { return nil })
 	if err != nil {
 		t.Fatalf("store a new session: %v", err)
 	}
@@ -90,28 +103,45 @@ func (r *replica) login(t rapid.TB, tokens session.Tokens, change ...func(*sessi
 	return stored, value
 }
 
-// written is the session cookie that an answer to a request with the cookie value would set now for s; "" for none, "-" if it
-// clears the cookie.
+// written is what a browser with the cookies value has after an answer for s; "" if the answer sets none, "-" if it clears them.
+// A ticket stands there alone, cookies of a sealed session with their names.
 func (r *replica) written(s *session.Session, value string) string {
 	w := httptest.NewRecorder()
 	r.Desk.Write(w, with(value), s)
-	for _, c := range w.Result().Cookies() {
-		switch {
-		case c.Name != r.tickets.jar.Session():
-		case c.MaxAge < 0:
-			return "-"
-		default:
-			return c.Value
+	set := w.Result().Cookies()
+	if len(set) == 0 {
+		return ""
+	}
+	jar := map[string]string{}
+	cookie.Each(with(value), func(name, value string) { jar[name] = value })
+	for _, c := range set {
+		if jar[c.Name] = c.Value; c.MaxAge < 0 {
+			delete(jar, c.Name)
 		}
 	}
-	return ""
+	if len(jar) == 0 {
+		return "-"
+	}
+	if r.tickets != nil {
+		return jar[sessionCookie]
+	}
+	var pairs []string
+	for _, name := range slices.Sorted(maps.Keys(jar)) {
+		pairs = append(pairs, name+"="+jar[name])
+	}
+	return strings.Join(pairs, "; ")
 }
 
-// with is a request that carries the session cookie.
+const sessionCookie = "__Host-Http-session"
+
+// with is a request that carries the session's cookies, as written returns them.
 func with(value string) *http.Request {
 	r := httptest.NewRequest("GET", "https://app.example/api/me", nil)
-	if value != "" {
-		r.Header.Set("Cookie", "__Host-Http-session="+value)
+	switch {
+	case strings.Contains(value, "="):
+		r.Header.Set("Cookie", value)
+	case value != "":
+		r.Header.Set("Cookie", sessionCookie+"="+value)
 	}
 	return r
 }
@@ -124,11 +154,46 @@ func (r *replica) look(value string) (*session.Session, error) {
 	return r.Look(context.Background(), with(value))
 }
 
-// generation reads the generation from a cookie; 0 when it is none of ours.
+// generation reads the generation from cookies; 0 when they are none of ours.
 func (g *rig) generation(value string) uint32 {
-	t, _ := decodeTicket(g.ring.MAC("ticket"), value)
-	return t.generation
+	if g.options.Storage != "sealed" {
+		t, _ := decodeTicket(g.ring.MAC("ticket"), value)
+		return t.generation
+	}
+	if s := g.unsealed(value); s != nil {
+		return s.Generation
+	}
+	return 0
 }
+
+// lastUse is what the cookies of a sealed session say.
+func (g *rig) lastUse(value string) time.Time {
+	if s := g.unsealed(value); s != nil {
+		return s.Life.Seen
+	}
+	return time.Time{}
+}
+
+// unsealed is the session in cookies; nil when they are none of ours.
+func (g *rig) unsealed(value string) *session.Session {
+	own, err := origin.Parse("https://app.example")
+	if err != nil {
+		panic(err)
+	}
+	c, err := NewSealed(context.Background(), nothing{}, g.ring, own, cookie.New(true, ""), g.lives, g.options)
+	if err != nil {
+		panic(err)
+	}
+	sent := c.jar.Parts(with(value))
+	o, ok := c.find(&sent)
+	if !ok {
+		return nil
+	}
+	return o.s
+}
+
+// nothing is a store that is never asked.
+type nothing struct{ session.Store }
 
 // log is an audit sink that counts.
 type log struct {

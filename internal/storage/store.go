@@ -31,22 +31,15 @@ type Tickets struct {
 
 // NewTickets returns the storage over a store. It follows the store's changes until ctx ends.
 func NewTickets(ctx context.Context, store session.Store, ring *seal.Keyring, jar cookie.Jar, lives session.Options, o Options) (*Tickets, error) {
-	if o.CacheBytes == 0 {
-		o.CacheBytes = 64 << 20
+	sameSite, err := o.sameSite()
+	if err != nil {
+		return nil, err
 	}
 	t := &Tickets{
-		store: store, jar: jar, lives: lives, sameSite: http.SameSiteStrictMode,
+		store: store, jar: jar, lives: lives, sameSite: sameSite,
 		tickets: ring.MAC("ticket"), bodies: ring.Box("session body"), index: ring.MAC("session index"), logIDs: ring.MAC("log id"),
 	}
-	switch o.SameSite {
-	case "", "strict":
-	case "lax":
-		t.sameSite = http.SameSiteLaxMode
-	default:
-		return nil, session.Fail(session.Internal, "same_site", "%q is neither strict nor lax", o.SameSite)
-	}
-	var err error
-	if t.cache, err = newCache(o.CacheBytes, newTrust()); err != nil {
+	if t.cache, err = newCache(o.cacheBytes(), newTrust()); err != nil {
 		return nil, err
 	}
 	t.cache.follow(ctx, store, t.cache.drop, t.tell)
@@ -141,13 +134,13 @@ func (t *Tickets) open(rec session.Record, secret []byte) (*session.Session, err
 		return nil, &session.Error{Code: session.None, Op: "open session", Err: err}
 	}
 	s.ID, s.Version, s.Secret, s.Carried = rec.ID, rec.Version, secret, s.Generation
-	s.LogID = t.logID(rec.ID)
+	s.LogID = logID(t.logIDs, rec.ID)
 	s.Bearer = session.BearerOf(s)
 	return s, nil
 }
 
-func (t *Tickets) logID(id session.ID) string {
-	sum, _ := t.logIDs.Sum(t.logIDs.KeyID(), id[:])
+func logID(names *seal.MAC, id session.ID) string {
+	sum, _ := names.Sum(names.KeyID(), id[:])
 	return base64.RawURLEncoding.EncodeToString(sum[:9])
 }
 
@@ -202,7 +195,7 @@ func (t *Tickets) create(ctx context.Context, s *session.Session, change func(*s
 	next.Secret = seal.Random(32)
 	first := ticket{secret: [32]byte(next.Secret)}
 	next.ID, next.Generation, next.Presented = first.id(), 1, time.Time{}
-	next.LogID = t.logID(next.ID)
+	next.LogID = logID(t.logIDs, next.ID)
 	stored, err := t.put(ctx, &next, t.cache.mark(next.ID))
 	if err != nil {
 		return nil, err
