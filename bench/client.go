@@ -99,7 +99,7 @@ func signIn(ctx context.Context, public string) (cookies string, err error) {
 	return session + "; " + appCookies, err
 }
 
-// step makes one request of a login. It returns where it leads, if anywhere, and the cookie that it sets, if any.
+// step makes one request of a login. It returns where it leads, if anywhere, and the cookies that it sets.
 func step(ctx context.Context, address, cookies string) (to *url.URL, cookie string, err error) {
 	req, err := http.NewRequestWithContext(ctx, "GET", address, nil)
 	if err != nil {
@@ -117,11 +117,13 @@ func step(ctx context.Context, address, cookies string) (to *url.URL, cookie str
 		text, _ := io.ReadAll(io.LimitReader(res.Body, 1000))
 		return nil, "", fmt.Errorf("%s: %s\n%s", req.URL.Path, res.Status, text)
 	}
+	var set []string
 	for _, c := range res.Cookies() {
 		if c.MaxAge >= 0 {
-			cookie = c.Name + "=" + c.Value
+			set = append(set, c.Name+"="+c.Value)
 		}
 	}
+	cookie = strings.Join(set, "; ")
 	if to, err = res.Location(); err == http.ErrNoLocation {
 		to, err = req.URL, nil
 	}
