@@ -22,7 +22,7 @@ type Finding struct {
 	OK      bool
 	Subject string // what was looked at: "store", "provider main", "route /api/"
 	Text    string // what was found
-	Hint    string // what to do about it; "" when OK
+	Hint    string // what to do about it; when OK, what to consider, or ""
 }
 
 // probeTimeout bounds each look at something outside.
@@ -42,6 +42,9 @@ func (g *Gateway) Ready(ctx context.Context) []Finding {
 // the origins. It contacts provider, store and upstreams, and changes nothing.
 func (g *Gateway) Check(ctx context.Context) []Finding {
 	looks := []func(context.Context) Finding{g.lookAtURL}
+	if g.cfg.Tokens.InCookies() {
+		looks = append(looks, g.lookAtTokens)
+	}
 	for _, text := range g.cfg.Guard.Origins {
 		looks = append(looks, func(context.Context) Finding { return g.lookAtOrigin(text) })
 	}
@@ -109,6 +112,24 @@ func (g *Gateway) lookAtURL(context.Context) Finding {
 		return Finding{OK: true, Subject: "cookies", Text: "plain http on this machine: no prefix and no Secure, fit for development only"}
 	}
 	return Finding{Subject: "cookies", Text: "plain http: everyone on the way can take the session", Hint: "serve the gateway over https"}
+}
+
+// lookAtTokens says who gets the cookies with the token (C14). How long the token lives only a login shows; it is in the log then.
+func (g *Gateway) lookAtTokens(context.Context) Finding {
+	where := cmp.Or(g.cfg.Tokens.Path, "/")
+	f := Finding{OK: true, Subject: "token cookies", Text: "only " + g.own.Host() + " gets the access token, on paths of " + where}
+	if g.cfg.Tokens.Delivery == "split" {
+		f.Text += "; script can read its claims"
+	}
+	if domain := g.cfg.Tokens.Domain; domain != "" {
+		f.Text = "every host below " + domain + " gets the access token, on paths of " + where + ", and can set cookies of the same names for all others"
+		if g.cfg.Tokens.Delivery == "split" {
+			f.Text += "; script on each of them can read its claims"
+		}
+		f.Hint = "sibling risk: whoever takes over one of these hosts, a forgotten test server perhaps, has the tokens of all who visit it; " +
+			"know them all, or serve the API below " + g.own.Host() + " and leave tokens.domain out"
+	}
+	return f
 }
 
 func (g *Gateway) lookAtOrigin(text string) Finding {

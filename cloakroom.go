@@ -119,20 +119,23 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	if g.guard, err = guard.New(own, cfg.Guard); err != nil {
 		return nil, fmt.Errorf("cloakroom: guard: %w", err)
 	}
-	jar := cookie.New(own.Secure(), own.Port())
+	jar := cfg.Tokens.Jar(cookie.New(own.Secure(), own.Port()))
+	deliver, err := delivery.New(cfg.Tokens, own, jar, cfg.Session, cfg.Observe.Log)
+	if err != nil {
+		return nil, fmt.Errorf("cloakroom: tokens: %w", err)
+	}
 	sessions, err := storage.New(ctx, cfg.Store, ring, own, jar, cfg.Session, cfg.Cookie)
 	if err != nil {
 		return nil, fmt.Errorf("cloakroom: %w", err)
 	}
 	g.renewer = session.NewRenewer(sessions, func(name string) (session.Provider, bool) { p, ok := g.providers[name]; return p, ok }, sink)
-	desk := session.NewDesk(sessions, g.renewer, cfg.Session, sink)
+	desk := session.NewDesk(sessions, deliver, g.renewer, cfg.Session, sink)
 	answers := &answer.Answers{
 		Prefix: prefix, Jar: jar, Pages: ui.New(prefix), Log: cfg.Observe.Log, Metrics: metrics,
 	}
 	g.live = proxy.NewLive(desk)
 	sessions.Listen(g.live.Changed)
 
-	deliver := delivery.Proxy{}
 	g.endpoints, err = gateway.New(gateway.Parts{
 		Own: own, Ring: ring, Guard: g.guard, Desk: desk, Storage: sessions, Delivery: deliver, Notes: storage.NewNotes(cfg.Store, ring),
 		Providers: g.providers, Answers: answers, Audit: sink, Sessions: cfg.Session,
@@ -267,7 +270,8 @@ func (g *Gateway) secureFirst(w http.ResponseWriter, r *http.Request) bool {
 }
 
 // Require lets only requests with a session through to next, which finds it with [FromContext]. Navigations without one are
-// sent to the login, everything else gets 401. The guard, allow, renewal and cookies are those of a route.
+// sent to the login, everything else gets 401. The guard, allow, renewal and cookies are those of a route, and so are the headers:
+// next gets the access token where an upstream would.
 func (g *Gateway) Require(next http.Handler) http.Handler {
 	required := g.proxy.Require(next)
 	meter := g.metrics.Route("require")

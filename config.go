@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/cloakroom-go/cloakroom/audit"
+	"github.com/cloakroom-go/cloakroom/internal/delivery"
 	"github.com/cloakroom-go/cloakroom/internal/files"
 	"github.com/cloakroom-go/cloakroom/internal/gateway"
 	"github.com/cloakroom-go/cloakroom/internal/guard"
@@ -61,6 +62,11 @@ type (
 	//   - SameSite string: "strict" (default) or "lax"
 	//   - CacheBytes int64: memory for opened sessions; default 64 MiB
 	CookieOptions = storage.Options
+	// TokenOptions say how the access token reaches the API.
+	//   - Delivery string: "proxy" (default), "cookie" or "split"
+	//   - Domain string: of the cookies with the token: the URL's host or a parent of it; "" for our own host alone
+	//   - Path string: of the cookies with the token; default "/"
+	TokenOptions = delivery.Options
 	// EndpointOptions shape the endpoints under /auth/.
 	//   - Prefix string: where they live; begins and ends with a slash, default "/auth/"
 	//   - Claims []string: what GET session tells the page; default sub, name, email, picture, preferred_username
@@ -91,6 +97,7 @@ type Config struct {
 	Providers map[string]Provider // by name
 	Session   SessionOptions      // zero fields take the defaults
 	Cookie    CookieOptions
+	Tokens    TokenOptions
 	Endpoints EndpointOptions
 	Guard     GuardOptions
 	Routes    []Route

@@ -45,7 +45,7 @@ func withRoutes(routes ...cloakroom.Route) func(*cloakroom.Config) {
 }
 
 // cookie is the browser's Cookie header for its own origin.
-func (b *browser) cookie() string { return b.jar("same-origin", "GET", false) }
+func (b *browser) cookie() string { return b.jar("/", "same-origin", "GET", false) }
 
 // dial sends bytes as they are and returns the connection.
 func (r *rig) dial(text string) net.Conn {

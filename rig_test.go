@@ -201,13 +201,16 @@ type request struct {
 	body   string
 }
 
-func (b *browser) jar(site, method string, nav bool) string {
+func (b *browser) jar(path, site, method string, nav bool) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var pairs []string
 	for name, c := range b.cookies {
 		cross := site == "cross-site"
 		if cross && c.SameSite == http.SameSiteStrictMode || cross && c.SameSite == http.SameSiteLaxMode && (!nav || method != "GET") {
+			continue
+		}
+		if below, ok := strings.CutPrefix(path, c.Path); !ok || below != "" && below[0] != '/' && below[0] != '?' && !strings.HasSuffix(c.Path, "/") {
 			continue
 		}
 		pairs = append(pairs, name+"="+c.Value)
@@ -254,7 +257,7 @@ func (b *browser) do(q request) *page {
 			req.Header.Set("Origin", map[bool]string{true: appURL, false: "https://evil.example"}[q.site == "same-origin"])
 		}
 	}
-	if jar := b.jar(q.site, q.method, q.nav); jar != "" && req.Header.Get("Cookie") == "" {
+	if jar := b.jar(q.path, q.site, q.method, q.nav); jar != "" && req.Header.Get("Cookie") == "" {
 		req.Header.Set("Cookie", jar)
 	}
 	res, err := http.DefaultTransport.RoundTrip(req)

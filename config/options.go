@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom"
+	"github.com/cloakroom-go/cloakroom/internal/delivery"
 	browser "github.com/cloakroom-go/cloakroom/internal/origin"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -32,7 +33,6 @@ func options(f *form, c *Config) {
 	f.each("providers", "NAME", "OpenID providers, by a name of your choice. One is needed.", func(f *form, name string) { provider(f, name, c) })
 
 	defaults := session.DefaultOptions()
-	var delivery string
 	f.word(&c.Cookie.Storage, "session.storage", "store", []string{"store", "sealed"}, "Where the session rests: in the `store`, with a ticket in the cookie, or `sealed` in the cookies themselves.")
 	f.duration(&c.Session.Idle, "session.idle", defaults.Idle, time.Minute, year, "End a session after this long without a request; at least 1m.")
 	f.duration(&c.Session.Absolute, "session.absolute", defaults.Absolute, time.Minute, year, "End a session this long after the login, whatever happens; at least `session.idle`.")
@@ -40,7 +40,9 @@ func options(f *form, c *Config) {
 	f.word(&c.Cookie.SameSite, "session.same_site", "strict", []string{"strict", "lax"}, "`SameSite` of the session cookie.")
 	f.duration(&c.Session.CacheStale, "session.cache_stale", defaults.CacheStale, 0, time.Minute, "While the store is away, go on with sessions that were verified this recently; 0s to 60s.")
 	f.words(&c.Endpoints.Claims, "session.claims", []string{"sub", "name", "email", "picture", "preferred_username"}, "Claims that the page is told.", claim)
-	f.word(&delivery, "tokens.delivery", "proxy", []string{"proxy"}, "How the access token reaches the API.")
+	f.word(&c.Tokens.Delivery, "tokens.delivery", "proxy", delivery.Words, "How the access token reaches the API: `proxy`, only the gateway has it; `cookie`, the browser has it in an `HttpOnly` cookie; `split`, all but the signature in a cookie that script can read, the signature in an `HttpOnly` one.")
+	f.text(&c.Tokens.Domain, "tokens.domain", "", "`Domain` of the cookies with the token, for APIs on sibling hosts: the host of `url` or a parent of it. Without it only that host gets them.")
+	f.text(&c.Tokens.Path, "tokens.path", "", "`Path` of the cookies with the token; without it `/`.", cookiePath)
 
 	c.Endpoints.Allow = allow(f)
 
@@ -76,6 +78,7 @@ func options(f *form, c *Config) {
 		c.StoreDSN = "memory:"
 	}
 	publicURL(f, c)
+	tokenCookies(f, c)
 	together(f, c)
 	f.paths(c)
 	exposed(f, c)
@@ -204,6 +207,23 @@ func publicURL(f *form, c *Config) {
 	case u.Scheme == "https" && !f.has("tls.cert") && !f.has("trusted_proxies"):
 		f.warnings = append(f.warnings, fmt.Sprintf("url: it is https, and %s speaks plain http; give tls a certificate, or name the proxy that has one in trusted_proxies: "+
 			"without that all browsers count as one address and share its limit of logins", c.Listen))
+	}
+}
+
+// tokenCookies checks what the cookies with the token are for.
+func tokenCookies(f *form, c *Config) {
+	if !c.Tokens.InCookies() {
+		for _, key := range []string{"tokens.domain", "tokens.path"} {
+			if f.has(key) {
+				f.conflict(key, "this is for cookies with the token: tokens.delivery cookie or split")
+			}
+		}
+		return
+	}
+	if own, err := browser.Parse(c.URL); err == nil && c.Tokens.Domain != "" {
+		if err := delivery.CheckDomain(own.Host(), c.Tokens.Domain); err != nil {
+			f.conflict("tokens.domain", "%s", err)
+		}
 	}
 }
 

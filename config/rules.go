@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/cloakroom-go/cloakroom/internal/delivery"
 	"github.com/cloakroom-go/cloakroom/internal/files"
 	"github.com/cloakroom-go/cloakroom/internal/oidc"
 	browser "github.com/cloakroom-go/cloakroom/internal/origin"
@@ -26,7 +27,7 @@ type rule func(v value) error
 // What the design has and the program has not yet, so that nobody takes it for a typing error.
 var (
 	notBuilt = map[string][]string{
-		"tokens.delivery": {"cookie", "split", "memory"},
+		"tokens.delivery": {"memory"},
 		"auth_method":     {"none", "private_key_jwt", "client_secret_jwt", "tls_client_auth"},
 	}
 	notBuiltKeys = map[string]bool{"control": true, "forward_auth": true, "accounts": true, "csrf": true, "routes[].bearer": true}
@@ -150,6 +151,14 @@ func path(v value) error {
 		return fmt.Errorf("%s is not normal; leave out //, . and ..", quote(v))
 	}
 	return nil
+}
+
+// cookiePath is a path that a cookie can be for.
+func cookiePath(v value) error {
+	if err := delivery.CheckPath(v.text); err != nil {
+		return err
+	}
+	return path(v)
 }
 
 // landing is a path on our own origin to send a browser to.

@@ -11,15 +11,16 @@ import (
 // Desk takes a request's ticket and finds the session that belongs to it. Everything that serves requests goes through it,
 // so that presenting, sliding, renewing and theft mean the same everywhere.
 type Desk struct {
-	storage Storage
-	renewer *Renewer
-	options Options
-	audit   audit.Sink
+	storage  Storage
+	delivery Delivery
+	renewer  *Renewer
+	options  Options
+	audit    audit.Sink
 }
 
-// NewDesk returns a desk over a storage.
-func NewDesk(storage Storage, renewer *Renewer, options Options, sink audit.Sink) *Desk {
-	return &Desk{storage: storage, renewer: renewer, options: options, audit: sink}
+// NewDesk returns a desk over a storage and a delivery.
+func NewDesk(storage Storage, delivery Delivery, renewer *Renewer, options Options, sink audit.Sink) *Desk {
+	return &Desk{storage: storage, delivery: delivery, renewer: renewer, options: options, audit: sink}
 }
 
 // Look returns the session of r without counting as activity: it neither slides nor renews (T4). Its errors are
@@ -127,8 +128,28 @@ func (d *Desk) Current(ctx context.Context, s *Session) (*Session, error) {
 	return current, nil
 }
 
-// Write sets the cookies that r's browser needs, as the session is known now. Call it when the final headers go out.
-func (d *Desk) Write(w http.ResponseWriter, r *http.Request, s *Session) { d.storage.Write(w, r, s) }
+// Write sets the cookies that r's browser needs, the session's and the token's, as they are known now. A nil s clears all of them.
+// Call it when the final headers go out.
+func (d *Desk) Write(w http.ResponseWriter, r *http.Request, s *Session) {
+	d.storage.Write(w, r, s)
+	switch {
+	case s == nil:
+		d.delivery.Deliver(w, r, nil)
+	case !d.delivery.Delivered(r, s):
+		d.Deliver(w, r, s)
+	}
+}
+
+// Deliver gives r's browser what the delivery keeps there, also if it seems to have it: an API on another host may see less than we
+// do. Call it when the final headers go out.
+func (d *Desk) Deliver(w http.ResponseWriter, r *http.Request, s *Session) {
+	// What another request has renewed or ended meanwhile has had its own answer. A late one must not speak over it.
+	current, err := d.Current(r.Context(), s)
+	if err != nil {
+		return // it is over, or nobody knows: the next answer will say
+	}
+	d.delivery.Deliver(w, r, current)
+}
 
 // Ends returns when s is over, as it is known now.
 func (d *Desk) Ends(s *Session) time.Time { return d.options.Ends(s) }

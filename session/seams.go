@@ -114,11 +114,26 @@ type Selector struct {
 
 // Delivery is how the access token reaches the API.
 type Delivery interface {
+	// Word is what the configuration calls it. Pages and programs are told.
+	Word() string
+
 	// Outbound puts the token of s into a request towards the upstream. s is nil for an anonymous request: whatever the
-	// delivery would set is removed.
+	// delivery would set is removed. It may be called again for the same request, with a newer s.
 	Outbound(out *http.Request, s *Session) error
-	// Deliver gives the browser what it needs, whenever its ticket is not the current one. A nil s withdraws it.
+
+	// Delivered reports whether r's browser has what it needs for s, as far as r can tell.
+	Delivered(r *http.Request, s *Session) bool
+
+	// Deliver gives the browser what it needs for s, whether or not it has it. A nil s withdraws whatever the delivery may ever
+	// have given. Only [Desk.Write] and [Desk.Deliver] call it, with the newest state of s: a slow answer must not put an older
+	// token over a newer one.
 	Deliver(w http.ResponseWriter, r *http.Request, s *Session)
+}
+
+// Checker is a Delivery that cannot carry every token. It is asked before a session begins. SessionTooLarge, ProviderRefused: see
+// Code; the hint says what would fit.
+type Checker interface {
+	Check(s *Session) error
 }
 
 // Provider vouches for people: an OpenID provider, or accounts of our own.

@@ -194,7 +194,11 @@ func (p *printer) finding(f cloakroom.Finding) {
 	if f.Hint != "" {
 		line += " → " + f.Hint
 	}
-	if f.OK {
+	switch {
+	case f.OK && f.Hint != "":
+		p.line("!", "33", line)
+		return
+	case f.OK:
 		p.line("✓", "32", line)
 		return
 	}

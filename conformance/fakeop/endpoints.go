@@ -294,11 +294,19 @@ func (p *Provider) accessToken(g *grant, now time.Time) string {
 	if audience == "" {
 		audience = "api"
 	}
-	signer := &Signer{p.keys}
-	return signer.With("ES256", p.keys.ec, p.keys.kid("ec"), map[string]any{
+	claims := map[string]any{
 		"iss": p.server.URL, "sub": g.person.subject, "aud": audience, "client_id": ClientID, "scope": g.request.Get("scope"),
 		"iat": now.Unix(), "exp": now.Add(p.says.lifetime).Unix(), "jti": random(8),
-	}, nil)
+	}
+	for _, change := range p.says.access {
+		change(claims)
+	}
+	var header map[string]any
+	if p.says.accessTyp != "" {
+		header = map[string]any{"typ": p.says.accessTyp}
+	}
+	signer := &Signer{p.keys}
+	return signer.With("ES256", p.keys.ec, p.keys.kid("ec"), claims, header)
 }
 
 func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request, form url.Values) {

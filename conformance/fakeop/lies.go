@@ -23,6 +23,8 @@ type Behaviour struct {
 	metadata  []func(map[string]any)
 	keys      []func([]any) []any
 	answer    []func(url.Values)
+	access    []func(map[string]any)
+	accessTyp string // of the header of access tokens
 	tokens    []func(map[string]any)
 	idToken   []func(map[string]any)
 	refreshed []func(map[string]any)
@@ -95,6 +97,14 @@ func Deny(code, description string) Lie {
 		q.Set("error_description", description)
 	})
 }
+
+// AccessToken changes the claims of access tokens.
+func AccessToken(change func(map[string]any)) Lie {
+	return func(b *Behaviour) { b.access = append(b.access, change) }
+}
+
+// AccessType is the typ of access tokens; "JWT" otherwise.
+func AccessType(typ string) Lie { return func(b *Behaviour) { b.accessTyp = typ } }
 
 // Tokens changes the answer of the token endpoint.
 func Tokens(change func(map[string]any)) Lie {

@@ -12,6 +12,9 @@ type Jar struct {
 	prefix string
 	secure bool
 	parts  string // what the names of a session kept in cookies begin with
+
+	tokens       bool // there are token cookies; see WithTokens
+	domain, path string
 }
 
 // New returns the jar of an origin. Over https the names begin with "__Host-Http-": browsers then refuse such a cookie from
@@ -35,7 +38,10 @@ func (j Jar) Login(id string) string { return j.prefix + "login." + id }
 // case, we never do.
 func (j Jar) Owns(name string) bool {
 	rest, ok := strings.CutPrefix(name, j.prefix)
-	return ok && (rest == "session" || strings.HasPrefix(rest, "session.") || strings.HasPrefix(rest, "login."))
+	if !ok {
+		return j.ownsToken(name)
+	}
+	return rest == "session" || strings.HasPrefix(rest, "session.") || strings.HasPrefix(rest, "login.") || isTokenBase(rest)
 }
 
 // Get returns the value of the cookie of that name and how many cookies of the name r carries. More than one means that
@@ -68,7 +74,7 @@ func Each(r *http.Request, f func(name, value string)) {
 	}
 }
 
-// Attributes are what differs between our cookies. All are HttpOnly with Path=/ and without Domain.
+// Attributes are what differs between our cookies. All are HttpOnly with Path=/ and without Domain, but for those in tokens.go.
 type Attributes struct {
 	SameSite http.SameSite
 	MaxAge   time.Duration // 0: until the browser closes
@@ -133,11 +139,11 @@ func (j Jar) Strip(h http.Header) {
 
 func (j Jar) strip(line string) string {
 	at := strings.Index(line, j.prefix)
-	if at < 0 {
+	if at < 0 && !j.mentionsToken(line) {
 		return line
 	}
 	// Mostly ours is the last or the first of the line, and the only one: then nothing needs to be copied.
-	if name, _, _ := strings.Cut(line[at:], "="); j.Owns(name) {
+	if name, _, _ := strings.Cut(line[max(at, 0):], "="); at >= 0 && j.Owns(name) && !j.mentionsToken(line) {
 		_, rest, more := strings.Cut(line[at:], "; ")
 		switch {
 		case !more && strings.HasSuffix(line[:at], "; ") && !strings.Contains(line[at:], ";"):
@@ -174,7 +180,7 @@ func (j Jar) DropSet(h http.Header) {
 	for _, line := range lines {
 		// A cookie without a name comes back as its value alone, and that may look like one of ours.
 		name, _, _ := strings.Cut(strings.TrimLeft(line, "= \t"), "=")
-		if !strings.HasPrefix(strings.ToLower(name), strings.ToLower(j.prefix)) {
+		if !strings.HasPrefix(strings.ToLower(name), strings.ToLower(j.prefix)) && !j.mocksToken(name) {
 			kept = append(kept, line)
 		}
 	}

@@ -10,6 +10,9 @@ import (
 // Proxy sends the access token upstream as a bearer (RFC 6750 §2.1). The browser never gets it.
 type Proxy struct{}
 
+// Word returns "proxy".
+func (Proxy) Word() string { return "proxy" }
+
 // Outbound sets the Authorization header, or removes it for an anonymous request.
 func (Proxy) Outbound(out *http.Request, s *session.Session) error {
 	if s == nil {
@@ -20,5 +23,8 @@ func (Proxy) Outbound(out *http.Request, s *session.Session) error {
 	return nil
 }
 
-// Deliver does nothing: there is nothing that the browser needs.
+// Delivered reports true: there is nothing that the browser needs.
+func (Proxy) Delivered(*http.Request, *session.Session) bool { return true }
+
+// Deliver does nothing.
 func (Proxy) Deliver(http.ResponseWriter, *http.Request, *session.Session) {}

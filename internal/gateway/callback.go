@@ -63,6 +63,9 @@ func (g *Gateway) callback(w http.ResponseWriter, r *http.Request) error {
 // the callback itself cannot see its Strict cookie.
 func (g *Gateway) open(w http.ResponseWriter, r *http.Request, grant session.Grant, pending session.Pending) error {
 	ctx, now := r.Context(), time.Now().Round(0)
+	if err := g.deliverable(r, grant); err != nil {
+		return err
+	}
 	s, err := g.Storage.Update(ctx, &session.Session{Grant: grant}, func(s *session.Session) error {
 		s.Life = session.Life{Created: now, Seen: now, Renewed: now, Absolute: now.Add(g.Sessions.Absolute), Remember: pending.Remember}
 		return nil
@@ -127,8 +130,35 @@ func (u unsent) Header() http.Header         { return http.Header(u) }
 func (u unsent) Write(p []byte) (int, error) { return len(p), nil }
 func (u unsent) WriteHeader(int)             {}
 
-// hint tells the operator, once for each provider, of a sign-in that works and an API that will refuse its token.
+// deliverable refuses a session whose token could not be delivered, while nothing of it is kept: it would look signed in, and no API
+// would ever know. The tokens are given back.
+func (g *Gateway) deliverable(r *http.Request, grant session.Grant) error {
+	checker, ok := g.Delivery.(session.Checker)
+	if !ok {
+		return nil
+	}
+	s := &session.Session{Grant: grant}
+	err := checker.Check(s)
+	if err != nil {
+		reason := string(session.CodeOf(err))
+		g.record(r, s.Event(audit.LoginFailed, reason))
+		g.Desk.Discard(s, reason)
+	}
+	return err
+}
+
+// fit is how long an access token should live at most where the browser gets to see it (browser-based apps §9.1).
+const fit = 10 * time.Minute
+
+// hint tells the operator, once for each provider, of a sign-in that works and an API that will refuse its token, and of a token
+// that lives longer than it should where it is delivered (M5).
 func (g *Gateway) hint(r *http.Request, grant session.Grant) {
+	if life := time.Until(grant.Tokens.Expires); life > fit && g.Delivery.Word() != "proxy" {
+		if _, said := g.hinted.LoadOrStore("life "+grant.Provider, true); !said {
+			g.Answers.Log.WarnContext(r.Context(), "the access token lives long, and the browser gets it", "provider", grant.Provider, "life", life.Round(time.Second),
+				telemetry.AttrHint, "give access tokens at most 10 minutes at the provider: a stolen one works until then, and renewing costs the person nothing")
+		}
+	}
 	p, ok := g.Providers[grant.Provider].(interface{ Opaque(session.Tokens) bool })
 	if !ok || !p.Opaque(grant.Tokens) {
 		return

@@ -107,7 +107,7 @@ func (g *Gateway) endpoints() []endpoint {
 		{"POST", "callback", answers, g.callback, "The provider's answer, as a form (`form_post`)."},
 		{"GET", "continue", document, g.proceed, "Where a finished login goes on within our own origin, so that the Strict cookie comes along."},
 		{"GET", "session", guarded, g.session, "What the page may know of its session. Never a token, and never an activity."},
-		{"POST", "refresh", guarded, g.refresh, "Renews the access token, unless it is younger than 10 s: 204, or 401 when the session is over."},
+		{"POST", "refresh", guarded, g.refresh, "Renews the access token, unless it is younger than 10 s: 204, or 401 when the session is over. Sets the cookies with the token again, where there are such. An activity."},
 		{"POST", "logout", guarded, g.logout, "Ends the session, `?everywhere=1` all of the person's; `?return_to=` is where the person goes afterwards. Answers a `fetch` with `{\"logout_url\"}`, a form with a redirect."},
 		{"GET", "logout/next", document, g.logoutNext, "Goes on to the provider, once: the `logout_url` of a logout by `fetch`."},
 		{"GET", "signed-out", public, g.signedOut, "Where the provider sends the person back to after a logout."},

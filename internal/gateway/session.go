@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/telemetry"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -15,6 +16,7 @@ type view struct {
 	ExpiresAt       *time.Time     `json:"expires_at,omitempty"`
 	IdleExpiresAt   *time.Time     `json:"idle_expires_at,omitempty"`
 	AccessExpiresAt *time.Time     `json:"access_expires_at,omitempty"`
+	Delivery        string         `json:"delivery"` // so that the client knows how the token reaches the API
 }
 
 // session tells the page whom it has before it. Whoever is not signed in gets an answer too, not an error.
@@ -32,10 +34,10 @@ func (g *Gateway) session(w http.ResponseWriter, r *http.Request) error {
 
 func (g *Gateway) view(s *session.Session) view {
 	if s == nil {
-		return view{}
+		return view{Delivery: g.Delivery.Word()}
 	}
 	// The subject is always there: without it the client could not tell one person from the next.
-	v := view{Authenticated: true, User: map[string]any{"sub": s.Grant.Subject}, ExpiresAt: seconds(s.Life.Absolute), IdleExpiresAt: seconds(g.Desk.Ends(s))}
+	v := view{Authenticated: true, User: map[string]any{"sub": s.Grant.Subject}, ExpiresAt: seconds(s.Life.Absolute), IdleExpiresAt: seconds(g.Desk.Ends(s)), Delivery: g.Delivery.Word()}
 	for _, name := range g.options.Claims {
 		if claim, ok := s.Grant.Claims[name]; ok {
 			v.User[name] = claim
@@ -52,9 +54,10 @@ func seconds(t time.Time) *time.Time {
 	return &t
 }
 
-// refresh renews the access token on the page's word.
+// refresh renews the access token on the page's word, and gives the browser again what the delivery keeps there, also where it did
+// not look as if that was missing: it is for requests that do not come by here. For the same reason it counts as activity.
 func (g *Gateway) refresh(w http.ResponseWriter, r *http.Request) error {
-	s, err := g.Desk.Look(r.Context(), r)
+	s, err := g.Desk.Use(r.Context(), r)
 	if err != nil {
 		return err
 	}
@@ -62,7 +65,12 @@ func (g *Gateway) refresh(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	g.remember(r, renewed)
+	x := telemetry.Of(r)
+	x.Session = renewed.LogID
+	x.BeforeHeaders = func(http.Header) {
+		g.Desk.Write(x, r, renewed)
+		g.Desk.Deliver(x, r, renewed)
+	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }

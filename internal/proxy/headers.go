@@ -167,5 +167,4 @@ func (p *Proxy) finish(x *telemetry.Exchange, r *http.Request, s *session.Sessio
 		h["Cache-Control"] = noStore
 	}
 	p.Desk.Write(x, r, s)
-	p.Delivery.Deliver(x, r, s)
 }

@@ -234,7 +234,7 @@ func (p *Proxy) refused(r *http.Request, s *session.Session, err error) {
 }
 
 // Require lets requests with a session through to next, in a server that embeds the gateway. What goes for a route that needs
-// a session goes here: guard, allow, renewal, cookies, and no cache.
+// a session goes here: guard, allow, renewal, cookies, the token in, and no cache.
 func (p *Proxy) Require(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := telemetry.Of(r)
@@ -252,7 +252,11 @@ func (p *Proxy) Require(next http.Handler) http.Handler {
 		x.BeforeHeaders = func(http.Header) { p.finish(x, r, s, false) }
 		within := r.WithContext(session.NewContext(r.Context(), s))
 		within.Header = r.Header.Clone()
-		p.Answers.Jar.Strip(within.Header) // next may be a proxy itself
+		// Next may be a proxy itself, or check the token as an API of its own does: it gets what an upstream gets.
+		p.Answers.Jar.Strip(within.Header)
+		if err := p.Delivery.Outbound(within, s); err != nil {
+			delete(within.Header, "Authorization")
+		}
 		next.ServeHTTP(x, within)
 		if x.Status == 0 { // the server would answer 200 by itself, past the exchange and without its headers
 			x.WriteHeader(http.StatusOK)

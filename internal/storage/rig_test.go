@@ -17,6 +17,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/audit"
 	"github.com/cloakroom-go/cloakroom/internal/cookie"
+	"github.com/cloakroom-go/cloakroom/internal/delivery"
 	"github.com/cloakroom-go/cloakroom/internal/origin"
 	"github.com/cloakroom-go/cloakroom/internal/seal"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -75,7 +76,7 @@ func (g *rig) replica(ctx context.Context, t rapid.TB, store session.Store) *rep
 		t.Fatalf("New: %v", err)
 	}
 	renewer := session.NewRenewer(storage, func(name string) (session.Provider, bool) { return g.provider, name == "p" }, g.audit)
-	r := &replica{Desk: session.NewDesk(storage, renewer, g.lives, g.audit), storage: storage, lives: g.lives, renewer: renewer}
+	r := &replica{Desk: session.NewDesk(storage, delivery.Proxy{}, renewer, g.lives, g.audit), storage: storage, lives: g.lives, renewer: renewer}
 	r.tickets, _ = storage.(*Tickets)
 	r.sealed, _ = storage.(*Sealed)
 	return r
