@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -89,16 +90,17 @@ func awaitEnd(t *testing.T, token string) {
 
 // Login, the browser's cookies, what the API gets, renewal, and logout, in each of these deliveries.
 func TestDelivery_C1_C2_C14_P2_FromLoginToLogout(t *testing.T) {
-	for _, d := range tokenDeliveries {
-		t.Run(d.name, func(t *testing.T) {
-			r := newRig(t, func(c *cloakroom.Config) { c.Tokens = d.options })
+	for i, d := range slices.Repeat(tokenDeliveries, 2) {
+		storage := map[bool]string{true: "store", false: "sealed"}[i < len(tokenDeliveries)]
+		t.Run(d.name+" "+storage, func(t *testing.T) {
+			r := newRig(t, func(c *cloakroom.Config) { c.Tokens, c.Cookie.Storage = d.options, storage })
 			b := r.browser().signIn()
 			token := tokenIn(b.kept(), d.token, d.sig)
 			if claimsOf(t, token)["sub"] != fakeop.Subject {
 				t.Fatalf("the browser has %v", b.kept())
 			}
 			for _, c := range b.kept() {
-				if c.Name == sessionCookie {
+				if strings.HasPrefix(c.Name, sessionCookie) {
 					continue
 				}
 				readable := c.Name == d.token && d.sig != ""
