@@ -28,18 +28,26 @@ type call struct {
 
 func callOf(r *http.Request) *call { return telemetry.Of(r).Call.(*call) }
 
-// request is the call's request as the reverse proxy gets it.
+// request is the call's request as the reverse proxy gets it: with the headers that are about the connection, which it decides
+// about. All others rewrite takes from the browser's request: the reverse proxy would copy every one, and then search the copy
+// for each name that it knows, which took longer than all of rewrite.
 func (c *call) request(ctx context.Context) *http.Request {
 	c.BeforeHeaders, c.Call = c.finish, c
-	if c.body == nil && ctx == c.in.Context() {
-		return c.in
-	}
 	r := c.in.WithContext(ctx)
+	r.Header = http.Header{}
+	if te, ok := c.in.Header["Te"]; ok {
+		r.Header["Te"] = te
+	}
+	if isSocket(c.in) {
+		r.Header["Connection"], r.Header["Upgrade"] = upgrade, webSocket // it alone: no other protocol that the client names beside it
+	}
 	if c.body != nil {
 		r.Body = c.body
 	}
 	return r
 }
+
+var upgrade, webSocket = []string{"Upgrade"}, []string{"websocket"}
 
 func (c *call) finish(h http.Header) {
 	if c.body != nil && c.in.ProtoMajor == 1 && (!c.body.whole.Load() || len(c.in.TransferEncoding) > 0) {

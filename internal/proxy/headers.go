@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 
@@ -30,6 +31,25 @@ func (p *Proxy) ours(name string) bool {
 	return false
 }
 
+// forwarded returns the headers of a request that go to an upstream: those in, without what is about the connection (RFC 9110
+// §7.6.1) and what is ours, and those of hop, which are about the connection to the upstream. There is room for ours.
+func (p *Proxy) forwarded(in, hop http.Header) http.Header {
+	const room = 8
+	h := make(http.Header, len(in)+room)
+	for name, values := range in {
+		if !p.ours(name) {
+			h[name] = values
+		}
+	}
+	for _, line := range in["Connection"] {
+		for name := range strings.SplitSeq(line, ",") {
+			delete(h, http.CanonicalHeaderKey(strings.TrimSpace(name)))
+		}
+	}
+	maps.Copy(h, hop)
+	return h
+}
+
 // harmless are the commonest headers of browsers, which need no closer look.
 var harmless = set(
 	"Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Content-Length", "Content-Type", "Cookie", "Dnt", "If-Modified-Since",
@@ -43,6 +63,8 @@ var dropped = set(
 	"X-Original-Url", "X-Original-Uri", "X-Original-Method", "X-Original-Host", "X-Original-Forwarded-For", "X-Rewrite-Url",
 	"X-User", "X-Email", "X-Groups", "X-Webauth-User", "X-Arr-Clientcert", "X-Request-Id",
 	"X-Http-Method", "X-Http-Method-Override", "X-Method-Override",
+	// About the connection.
+	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
 )
 
 // droppedPrefixes are those of header families, by the last five bits of their first letter.

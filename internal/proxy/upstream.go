@@ -93,26 +93,15 @@ func (u *upstream) serve(x *telemetry.Exchange, r *http.Request, s *session.Sess
 	c.scrubTrailers()
 }
 
-// rewrite makes the request that the upstream sees. It runs after hop-by-hop headers are gone, so that a client's
-// "Connection: Authorization" cannot take ours away.
+// rewrite makes the request that the upstream sees. Its own headers go in last, so that a client's "Connection: Authorization"
+// cannot take them away.
 func rewrite(pr *httputil.ProxyRequest) {
-	out, in := pr.Out, pr.In
-	c := callOf(in)
+	out := pr.Out
+	c := callOf(out)
 	u, p := c.upstream, c.upstream.proxy
 	u.address(out)
-
+	out.Header = p.forwarded(c.in.Header, out.Header)
 	h := out.Header
-	for name := range h {
-		if p.ours(name) {
-			delete(h, name)
-		}
-	}
-	if isSocket(in) {
-		h["Upgrade"] = webSocket // alone: whoever names another protocol beside it must not get that one
-	} else {
-		delete(h, "Upgrade") // "Upgrade: h2c" would take the connection out of our hands
-		delete(h, "Connection")
-	}
 	out.Trailer = nil
 	p.Answers.Jar.Strip(h)
 	if c.Address != "" {
@@ -133,8 +122,6 @@ func rewrite(pr *httputil.ProxyRequest) {
 		h[i.name] = []string{value}
 	}
 }
-
-var webSocket = []string{"websocket"}
 
 // isSocket reports whether r may become a WebSocket (RFC 6455 §4.1).
 func isSocket(r *http.Request) bool {
