@@ -131,7 +131,7 @@ func (p *provider) token(w http.ResponseWriter, r *http.Request) {
 		panic(err)
 	}
 	send(w, map[string]any{
-		"access_token": accessToken, "token_type": "Bearer", "expires_in": 3600, "id_token": id, "refresh_token": rand.Text() + strings.Repeat("r", 1800), // a session in cookies takes two of them
+		"access_token": accessToken, "token_type": "Bearer", "expires_in": 3600, "id_token": id, "refresh_token": rand.Text() + strings.Repeat("r", 900), // a session in cookies takes two of them
 	})
 }
 

@@ -23,6 +23,7 @@ type call struct {
 	session  *session.Session // nil: anonymous
 	body     *requestBody     // nil: none
 	trailers bool             // the answer may have some
+	length   int64            // that the answer declares; -1: none
 	socket   atomic.Pointer[socket]
 }
 
@@ -69,6 +70,16 @@ func (c *call) WriteHeader(status int) {
 		c.scrub(c.Header())
 	}
 	c.Exchange.WriteHeader(status)
+}
+
+// Write passes on what has come when more is to come: that may take its time. The reverse proxy does so by itself for answers of
+// unknown length, and otherwise only by a timer for each answer.
+func (c *call) Write(p []byte) (int, error) {
+	n, err := c.Exchange.Write(p)
+	if err == nil && c.Bytes < c.length {
+		err = c.FlushError()
+	}
+	return n, err
 }
 
 // scrubTrailers does for an upstream's trailers what scrub does for its headers. They are in the header map by now, whose own

@@ -50,7 +50,6 @@ func (p *Proxy) newUpstream(m *route) (*upstream, error) {
 		ModifyResponse: modify,
 		ErrorHandler:   fail,
 		BufferPool:     &buffers,
-		FlushInterval:  20 * time.Millisecond, // of answers that declare their length; all others pass at once
 		ErrorLog:       slog.NewLogLogger(p.Answers.Log.Handler(), slog.LevelDebug),
 	}
 	return u, nil
@@ -180,6 +179,7 @@ func modify(res *http.Response) error {
 		}
 	}
 	c.trailers = res.ContentLength < 0 || res.ProtoMajor > 1
+	c.length = res.ContentLength
 	h := res.Header
 	c.scrub(h)
 	for _, name := range [...]string{"Location", "Content-Location"} {
