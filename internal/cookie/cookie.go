@@ -153,7 +153,6 @@ func (j Jar) strip(line string) string {
 		}
 	}
 	var kept strings.Builder
-	kept.Grow(len(line))
 	for line != "" {
 		var pair string
 		pair, line, _ = strings.Cut(line, ";")

@@ -506,6 +506,9 @@ func (c *Sealed) Write(w http.ResponseWriter, r *http.Request, s *session.Sessio
 		c.jar.ClearParts(w, c.sameSite)
 		return
 	}
+	if o, ok := c.opened.GetIfPresent(keyUnder(s.Secret)); ok && o.s == s && o.next == nil {
+		return // as it was in the request's own cookies
+	}
 	newest := c.newest(s)
 	if newest.Generation <= s.Carried {
 		sent := c.jar.Parts(r)
