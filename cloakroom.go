@@ -64,6 +64,19 @@ func FromContext(ctx context.Context) (*Session, bool) { return session.FromCont
 // NewKey returns a fresh random key for Config.Keys.
 func NewKey() string { return seal.NewKey() }
 
+// CSRFKey returns the key with which APIs on other hosts check CSRF tokens, in the form that package verify and docs/api.md take. It
+// is derived from keys, as in Config.Keys, and opens nothing else.
+func CSRFKey(keys []string) (string, error) {
+	ring, err := keyring(keys)
+	if err != nil {
+		return "", fmt.Errorf("cloakroom: keys: %w", err)
+	}
+	return csrfKeyPrefix + base64.RawURLEncoding.EncodeToString(guard.Key(ring)), nil
+}
+
+// csrfKeyPrefix makes such a key recognisable to people and to secret scanners.
+const csrfKeyPrefix = "cloakroom-csrf-1-"
+
 // New puts a gateway together. It checks the whole configuration and contacts nobody: a provider that is down now does not
 // keep the gateway from starting. Until [Gateway.Close], or until ctx ends, it follows the store's changes and sweeps it.
 func New(ctx context.Context, cfg Config) (*Gateway, error) {
@@ -116,11 +129,15 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 		}
 		g.providers[name] = p
 	}
-	if g.guard, err = guard.New(own, cfg.Guard); err != nil {
+	if g.guard, err = guard.New(own, cfg.Guard, ring); err != nil {
 		return nil, fmt.Errorf("cloakroom: guard: %w", err)
 	}
 	jar := cfg.Tokens.Jar(cookie.New(own.Secure(), own.Port()))
-	deliver, err := delivery.New(cfg.Tokens, own, jar, cfg.Session, cfg.Observe.Log)
+	var companion func(*session.Session) string
+	if cfg.Guard.CSRF == guard.CSRFToken {
+		companion = g.guard.Companion
+	}
+	deliver, err := delivery.New(cfg.Tokens, own, jar, cfg.Session, companion, cfg.Observe.Log)
 	if err != nil {
 		return nil, fmt.Errorf("cloakroom: tokens: %w", err)
 	}

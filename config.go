@@ -78,6 +78,8 @@ type (
 	EndpointOptions = gateway.Options
 	// GuardOptions say which other origins may use the session.
 	//   - Origins []string: exact scheme://host[:port], no wildcard; trusted as our own pages are
+	//   - OriginHeaders []string: more headers that scripts on these origins may send
+	//   - CSRF string: how a request proves that it was meant: "origin" (default), "header" or "token"
 	GuardOptions = guard.Options
 )
 

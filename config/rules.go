@@ -30,7 +30,7 @@ var (
 		"tokens.delivery": {"memory"},
 		"auth_method":     {"none", "private_key_jwt", "client_secret_jwt", "tls_client_auth"},
 	}
-	notBuiltKeys = map[string]bool{"control": true, "forward_auth": true, "accounts": true, "csrf": true, "routes[].bearer": true}
+	notBuiltKeys = map[string]bool{"control": true, "forward_auth": true, "accounts": true, "routes[].bearer": true}
 )
 
 // unsafe are values that would work and are refused.
@@ -191,6 +191,14 @@ func identityHeader(name string, v value) error {
 		return fmt.Errorf("%s means something else already; take a name like X-User", name)
 	}
 	return claim(v)
+}
+
+// headerName is the name of a header that a script may send.
+func headerName(v value) error {
+	if !httpguts.ValidHeaderFieldName(v.text) {
+		return fmt.Errorf("%s is no name of a header", quote(v))
+	}
+	return nil
 }
 
 func answerHeader(name string, v value) error { return files.CheckHeader(name, v.text) }

@@ -21,5 +21,34 @@ func keysCommand() *cobra.Command {
 			return err
 		},
 	})
+	keys.AddCommand(csrfKeyCommand())
 	return keys
+}
+
+func csrfKeyCommand() *cobra.Command {
+	var path string
+	c := &cobra.Command{
+		Use:   "csrf",
+		Short: "Print the key with which APIs check CSRF tokens",
+		Long: "Print the key with which an API that reads the token from a cookie checks the CSRF token beside it (csrf: token).\n" +
+			"It is derived from the keys of the configuration, opens nothing else, and stays the same when a key is added.",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := load(path)
+			if err != nil {
+				return err
+			}
+			key, err := cloakroom.CSRFKey(cfg.Keys)
+			if err != nil {
+				return err
+			}
+			if cfg.Guard.CSRF != "token" {
+				fmt.Fprintln(c.ErrOrStderr(), "note: the configuration does not say csrf: token, so nobody sends such tokens yet")
+			}
+			_, err = fmt.Fprintln(c.OutOrStdout(), key)
+			return err
+		},
+	}
+	configFlag(c, &path)
+	return c
 }

@@ -24,7 +24,8 @@ type Cookies struct {
 	log   *slog.Logger
 	split bool
 
-	token, signature cookie.Token
+	token, signature, csrf cookie.Token
+	companion              func(*session.Session) string // nil: none
 }
 
 // Word returns "cookie" or "split".
@@ -43,16 +44,28 @@ type rider struct {
 
 // names are all cookies that may ever be set. What rides beside the token belongs here and in riders.
 func (c *Cookies) names() []cookie.Token {
+	names := []cookie.Token{c.token}
 	if c.split {
-		return []cookie.Token{c.token, c.signature}
+		names = append(names, c.signature)
 	}
-	return []cookie.Token{c.token}
+	if c.companion != nil {
+		names = append(names, c.csrf)
+	}
+	return names
 }
 
 var errNoJWT = errors.New("the access token is no JWT of three parts: it cannot be split")
 
 // riders are the cookies of s, in the order of names. The error says that its token cannot be told by cookies of this kind.
 func (c *Cookies) riders(s *session.Session) ([]rider, error) {
+	riders, err := c.tokens(s)
+	if err == nil && c.companion != nil {
+		riders = append(riders, rider{c.csrf, c.companion(s)})
+	}
+	return riders, err
+}
+
+func (c *Cookies) tokens(s *session.Session) ([]rider, error) {
 	access := s.Grant.Tokens.Access
 	if !c.split {
 		if strings.ContainsAny(access, " \",;\\") {

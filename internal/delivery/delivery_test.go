@@ -29,7 +29,7 @@ func newDelivery(t *testing.T, o Options) (session.Delivery, *bytes.Buffer) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	d, err := New(o, own, o.Jar(cookie.New(true, "443")), session.DefaultOptions(), slog.New(slog.NewTextHandler(&log, nil)))
+	d, err := New(o, own, o.Jar(cookie.New(true, "443")), session.DefaultOptions(), nil, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +317,7 @@ func TestNew_C14_Refuses(t *testing.T) {
 		{Delivery: "localStorage"}, {Domain: "example.com"}, {Delivery: "proxy", Path: "/api"}, {Delivery: "cookie", Domain: "com"},
 		{Delivery: "cookie", Domain: "other.example"}, {Delivery: "split", Path: "api"}, {Delivery: "split", Path: "/;x"},
 	} {
-		if _, err := New(o, own, cookie.New(true, "443"), session.DefaultOptions(), slog.New(slog.DiscardHandler)); err == nil {
+		if _, err := New(o, own, cookie.New(true, "443"), session.DefaultOptions(), nil, slog.New(slog.DiscardHandler)); err == nil {
 			t.Errorf("%+v is taken", o)
 		}
 	}

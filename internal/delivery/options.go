@@ -35,8 +35,9 @@ func (o Options) Jar(jar cookie.Jar) cookie.Jar {
 	return jar.WithTokens(o.Domain, o.Path)
 }
 
-// New returns the delivery that o names, at a gateway of this origin. The jar is that of [Options.Jar].
-func New(o Options, own origin.Origin, jar cookie.Jar, lives session.Options, log *slog.Logger) (session.Delivery, error) {
+// New returns the delivery that o names, at a gateway of this origin. The jar is that of [Options.Jar]. companion makes the value of
+// the cookie beside the token that an API on another host checks CSRF tokens with; nil for none.
+func New(o Options, own origin.Origin, jar cookie.Jar, lives session.Options, companion func(*session.Session) string, log *slog.Logger) (session.Delivery, error) {
 	if !o.InCookies() && (o.Domain != "" || o.Path != "") {
 		return nil, errors.New("domain and path are those of token cookies: they go with cookie and split")
 	}
@@ -54,11 +55,14 @@ func New(o Options, own origin.Origin, jar cookie.Jar, lives session.Options, lo
 	case "", "proxy":
 		return Proxy{}, nil
 	case "cookie":
-		return &Cookies{jar: jar, lives: lives, log: log, token: jar.Token(cookie.AccessToken, false)}, nil
+		return &Cookies{
+			jar: jar, lives: lives, log: log, companion: companion,
+			token: jar.Token(cookie.AccessToken, false), csrf: jar.Token(cookie.CSRF, false),
+		}, nil
 	case "split":
 		return &Cookies{
-			jar: jar, lives: lives, log: log, split: true,
-			token: jar.Token(cookie.AccessToken, true), signature: jar.Token(cookie.Signature, false),
+			jar: jar, lives: lives, log: log, companion: companion, split: true,
+			token: jar.Token(cookie.AccessToken, true), signature: jar.Token(cookie.Signature, false), csrf: jar.Token(cookie.CSRF, false),
 		}, nil
 	}
 	return nil, fmt.Errorf("%q is none of %s", o.Delivery, strings.Join(Words, ", "))

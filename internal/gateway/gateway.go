@@ -126,16 +126,20 @@ func Documentation() string {
 }
 
 func (g *Gateway) mount(metrics *telemetry.Metrics) {
-	methods := map[string][]string{}
+	methods, shared := map[string][]string{}, map[string]bool{}
 	for _, e := range g.endpoints() {
 		meter := metrics.Route(g.options.Prefix + e.path)
 		methods[e.path] = append(methods[e.path], e.method)
+		shared[e.path] = e.access == guarded
 		g.mux.HandleFunc(e.method+" "+g.options.Prefix+e.path, func(w http.ResponseWriter, r *http.Request) {
 			g.serve(w, r, e, meter)
 		})
 	}
 	for path, allowed := range methods {
 		g.mux.HandleFunc(g.options.Prefix+path, func(w http.ResponseWriter, r *http.Request) {
+			if shared[path] && g.Guard.Preflight(w, r, allowed) {
+				return
+			}
 			w.Header().Set("Allow", strings.Join(allowed, ", "))
 			g.Answers.Fail(w, r, session.Fail(session.BadMethod, "route", "%s %s", r.Method, path))
 		})
@@ -154,6 +158,9 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, e endpoint, mete
 	}
 	if r.ContentLength != 0 { // no endpoint takes a body worth waiting for
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(10 * time.Second))
+	}
+	if e.access == guarded {
+		g.Guard.Share(w.Header(), r)
 	}
 	if err := g.admit(r, e.access); err != nil {
 		g.Answers.Fail(w, r, err)
@@ -176,6 +183,17 @@ func (g *Gateway) admit(r *http.Request, a access) error {
 	case guarded:
 		if err := g.Guard.Check(r); err != nil {
 			g.record(r, audit.Event{Action: audit.Refused, Reason: string(session.CodeOf(err))})
+			return err
+		}
+		if !g.Guard.WantsToken(r) {
+			return nil
+		}
+		s, err := g.Desk.Look(r.Context(), r)
+		if err != nil {
+			return nil // there is no session to misuse; the endpoint says what that means
+		}
+		if err := g.Guard.CheckToken(r, s); err != nil {
+			g.record(r, s.Event(audit.Refused, string(session.CodeOf(err))))
 			return err
 		}
 	case document:

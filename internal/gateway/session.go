@@ -16,6 +16,7 @@ type view struct {
 	ExpiresAt       *time.Time     `json:"expires_at,omitempty"`
 	IdleExpiresAt   *time.Time     `json:"idle_expires_at,omitempty"`
 	AccessExpiresAt *time.Time     `json:"access_expires_at,omitempty"`
+	CSRFToken       string         `json:"csrf_token,omitempty"`
 	Delivery        string         `json:"delivery"` // so that the client knows how the token reaches the API
 }
 
@@ -37,7 +38,7 @@ func (g *Gateway) view(s *session.Session) view {
 		return view{Delivery: g.Delivery.Word()}
 	}
 	// The subject is always there: without it the client could not tell one person from the next.
-	v := view{Authenticated: true, User: map[string]any{"sub": s.Grant.Subject}, ExpiresAt: seconds(s.Life.Absolute), IdleExpiresAt: seconds(g.Desk.Ends(s)), Delivery: g.Delivery.Word()}
+	v := view{Authenticated: true, User: map[string]any{"sub": s.Grant.Subject}, ExpiresAt: seconds(s.Life.Absolute), IdleExpiresAt: seconds(g.Desk.Ends(s)), Delivery: g.Delivery.Word(), CSRFToken: g.Guard.Token(s)}
 	for _, name := range g.options.Claims {
 		if claim, ok := s.Grant.Claims[name]; ok {
 			v.User[name] = claim

@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/cloakroom-go/cloakroom/internal/origin"
+	"github.com/cloakroom-go/cloakroom/internal/seal"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -20,6 +22,11 @@ type Options struct {
 	// Origins are front ends on other origins: exact scheme://host[:port], no wildcard. They are as trusted as our own
 	// pages. Plain http is refused where our own origin is https, unless it is this machine.
 	Origins []string
+	// OriginHeaders are more headers that scripts on these origins may send: of a GraphQL client, or of the application.
+	OriginHeaders []string
+	// CSRF is how a request proves that it was meant: CSRFOrigin (default), CSRFHeader or CSRFToken. Where it comes from is checked
+	// in any case.
+	CSRF string
 }
 
 // Guard knows our own origin and the listed ones. It is safe for use by many goroutines.
@@ -29,15 +36,31 @@ type Guard struct {
 	listed  []origin.Origin
 	texts   map[string]bool // the listed origins, as browsers write them
 	library http.CrossOriginProtection
+
+	sendable map[string]bool // headers that listed origins may send
+	header   bool            // CSRFHeader
+	tokens   *tokens         // CSRFToken, else nil
 }
 
 // New makes the guard of own, which is what the browser's address bar shows. Its error names every origin that cannot be
-// listed, with the reason.
-func New(own origin.Origin, o Options) (*Guard, error) {
+// listed, with the reason. CSRF tokens are made under keys of ring, which otherwise may be nil.
+func New(own origin.Origin, o Options, ring *seal.Keyring) (*Guard, error) {
 	if own == (origin.Origin{}) {
 		return nil, errors.New("guard: no own origin")
 	}
-	g := &Guard{own: own, ownText: own.String(), texts: make(map[string]bool)}
+	g := &Guard{own: own, ownText: own.String(), texts: make(map[string]bool), sendable: make(map[string]bool)}
+	for _, name := range slices.Concat(sendable, o.OriginHeaders) {
+		g.sendable[http.CanonicalHeaderKey(name)] = true
+	}
+	switch o.CSRF {
+	case "", CSRFOrigin:
+	case CSRFHeader:
+		g.header = true
+	case CSRFToken:
+		g.tokens = newTokens(ring)
+	default:
+		return nil, fmt.Errorf("csrf: %q is none of origin, header, token", o.CSRF)
+	}
 	wrong := []error{g.library.AddTrustedOrigin(g.ownText)}
 	for _, text := range o.Origins {
 		listed, err := origin.Parse(text)
@@ -77,7 +100,16 @@ func (g *Guard) Listed() []origin.Origin { return g.listed }
 //
 // The error is a *session.Error: BadMethod for TRACE and CONNECT, else CrossSite with a reason that names the header. A request
 // that passes allocates nothing.
+//
+// With CSRFHeader it asks for the header as well.
 func (g *Guard) Check(r *http.Request) error {
+	if err := g.checkOrigin(r); err != nil || !g.header {
+		return err
+	}
+	return checkHeader(r)
+}
+
+func (g *Guard) checkOrigin(r *http.Request) error {
 	if r.Method == http.MethodTrace || r.Method == http.MethodConnect {
 		return session.Fail(session.BadMethod, op, "method %s", r.Method)
 	}

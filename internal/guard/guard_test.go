@@ -29,7 +29,7 @@ func newGuard(t testing.TB, own string, listed ...string) *Guard {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := New(o, Options{Origins: listed})
+	g, err := New(o, Options{Origins: listed}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +272,7 @@ func TestCheck_X5_SandboxedNull(t *testing.T) {
 			}
 		}
 	}
-	if _, err := New(g.own, Options{Origins: []string{"null"}}); err == nil {
+	if _, err := New(g.own, Options{Origins: []string{"null"}}, nil); err == nil {
 		t.Error("null can be listed")
 	}
 }
@@ -370,7 +370,7 @@ func TestNew_K1_OriginsList(t *testing.T) {
 		t.Errorf("%v", dev.Listed())
 	}
 	bad := []string{"*", "https://*.example.com", "null", "front.example.com", "https://front.example.com/", "http://front.example.com", ""}
-	_, err := New(g.own, Options{Origins: append(bad, listed)})
+	_, err := New(g.own, Options{Origins: append(bad, listed)}, nil)
 	if err == nil {
 		t.Fatal("all of them can be listed")
 	}
@@ -382,7 +382,7 @@ func TestNew_K1_OriginsList(t *testing.T) {
 			t.Errorf("nothing said of %q", text)
 		}
 	}
-	if _, err := New(origin.Origin{}, Options{}); err == nil {
+	if _, err := New(origin.Origin{}, Options{}, nil); err == nil {
 		t.Error("a guard of nothing")
 	}
 }

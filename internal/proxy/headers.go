@@ -172,6 +172,7 @@ func (p *Proxy) finish(x *telemetry.Exchange, r *http.Request, s *session.Sessio
 	if p.transport != nil {
 		h["Strict-Transport-Security"] = p.transport
 	}
+	p.Guard.Share(h, r)
 	if s == nil && !optional {
 		return
 	}

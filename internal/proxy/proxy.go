@@ -129,6 +129,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.Route = route.meter
+	if p.Guard.Preflight(x, r, route.Methods) {
+		return
+	}
 	if !route.takes(r.Method) {
 		p.badMethod(x, r, route)
 		return
@@ -190,6 +193,9 @@ func (p *Proxy) attend(r *http.Request, route *route) (*session.Session, error) 
 		p.refused(r, nil, err)
 		return nil, err
 	}
+	if err := p.checkToken(r); err != nil {
+		return nil, err
+	}
 	s, err := p.Desk.Use(r.Context(), r)
 	if err != nil {
 		if route.Auth == AuthOptional && signedOut(err) {
@@ -203,6 +209,26 @@ func (p *Proxy) attend(r *http.Request, route *route) (*session.Session, error) 
 		return nil, err
 	}
 	return s, nil
+}
+
+// checkToken asks for the CSRF token of a request's session, before the request counts as anything (X10).
+func (p *Proxy) checkToken(r *http.Request) error {
+	if !p.Guard.WantsToken(r) {
+		return nil
+	}
+	s, err := p.Desk.Look(r.Context(), r)
+	if err != nil {
+		return nil // there is no session to misuse; Use says so, and what it means here
+	}
+	// The token may be in a form that takes its time to come.
+	control := http.NewResponseController(telemetry.Of(r))
+	_ = control.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if err := p.Guard.CheckToken(r, s); err != nil {
+		p.refused(r, s, err)
+		return err
+	}
+	_ = control.SetReadDeadline(time.Time{})
+	return nil
 }
 
 // turnAway answers a request that may not pass, and clears the cookies of a session that ended because of it.
@@ -239,6 +265,9 @@ func (p *Proxy) Require(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := telemetry.Of(r)
 		x.BeforeHeaders = func(http.Header) { p.finish(x, r, nil, false) }
+		if p.Guard.Preflight(x, r, nil) {
+			return
+		}
 		if !anyRoute.takes(r.Method) {
 			p.badMethod(x, r, anyRoute)
 			return

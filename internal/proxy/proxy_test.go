@@ -83,7 +83,7 @@ func newDesk(t *testing.T, serve http.HandlerFunc) *desk {
 	sink := audit.SinkFunc(func(context.Context, audit.Event) {})
 	renewer := session.NewRenewer(d.tickets, func(string) (session.Provider, bool) { return &d.provider, true }, sink)
 	d.Desk = session.NewDesk(d.tickets, delivery.Proxy{}, renewer, session.DefaultOptions(), sink)
-	guarding, err := guard.New(own, guard.Options{})
+	guarding, err := guard.New(own, guard.Options{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,241 @@
+package guard
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/cloakroom-go/cloakroom/internal/origin"
+	"github.com/cloakroom-go/cloakroom/internal/seal"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// The ways to prove that a request was meant, beside where it comes from. What Options.CSRF may say.
+const (
+	CSRFOrigin = "origin" // where it comes from is enough
+	CSRFHeader = "header" // it carries TokenHeader, which no form and no simple request of another origin can
+	CSRFToken  = "token"  // it carries the token of its session
+)
+
+// TokenHeader is the header of CSRF tokens, and TokenField their field in a form.
+const (
+	TokenHeader = "X-CSRF-Token"
+	TokenField  = "_csrf"
+)
+
+const tokenHeaderKey = "X-Csrf-Token" // as net/http writes it
+
+// tokens make and check CSRF tokens. A token is a MAC over person and session, with nothing to keep: any replica checks it, and any
+// API that has the key. It stays the same for as long as the session. docs/api.md fixes the bytes.
+type tokens struct {
+	key  []byte // for the MACs; other services have it too
+	sids []byte // names sessions: never leaves
+}
+
+func newTokens(ring *seal.Keyring) *tokens {
+	return &tokens{key: Key(ring), sids: ring.Lasting("csrf session")}
+}
+
+// Key is the key of CSRF tokens, for APIs that check them: 32 bytes that a new sealing key does not change.
+func Key(ring *seal.Keyring) []byte { return ring.Lasting("csrf") }
+
+// Token returns the token of a session for its page, "" if there is none to bring.
+func (g *Guard) Token(s *session.Session) string {
+	if g.tokens == nil {
+		return ""
+	}
+	return "1." + g.tokens.mac("token", s)
+}
+
+// Companion is the value of the cookie that tells an API on another host which session a token must be of, "" if there is none.
+func (g *Guard) Companion(s *session.Session) string {
+	if g.tokens == nil {
+		return ""
+	}
+	return "1." + g.tokens.sid(s) + "." + g.tokens.mac("cookie", s)
+}
+
+func (t *tokens) sid(s *session.Session) string {
+	sum := seal.Derive(t.sids, string(s.ID[:]))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+func (t *tokens) mac(purpose string, s *session.Session) string {
+	issuer, subject := person(s)
+	h := hmac.New(sha256.New, t.key)
+	for _, line := range []string{"cloakroom-csrf-1", purpose, encode(issuer), encode(subject)} {
+		io.WriteString(h, line+"\n")
+	}
+	io.WriteString(h, t.sid(s))
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
+}
+
+func encode(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
+
+// person is who the access token is about, if it is a JWT that says so: that is whom an API sees. Else it is who signed in.
+func person(s *session.Session) (issuer, subject string) {
+	var claims struct {
+		Issuer  string `json:"iss"`
+		Subject string `json:"sub"`
+	}
+	parts := strings.Split(s.Grant.Tokens.Access, ".")
+	if len(parts) == 3 {
+		text, err := base64.RawURLEncoding.DecodeString(parts[1])
+		if err == nil && json.Unmarshal(text, &claims) == nil && claims.Issuer != "" && claims.Subject != "" {
+			return claims.Issuer, claims.Subject
+		}
+	}
+	return s.Grant.Issuer, s.Grant.Subject
+}
+
+// checkHeader is for CSRFHeader. Every request carries the header, reads too. What cannot send one has to come from our own
+// origin: EventSource, WebSocket, images, scripts, downloads; a document navigation that reads passes as the table has it. A form
+// that writes cannot send one either and is refused: whoever has such forms takes CSRFToken.
+func checkHeader(r *http.Request) error {
+	if values := r.Header[tokenHeaderKey]; len(values) > 0 && values[0] != "" {
+		return nil
+	}
+	upgrade := origin.IsUpgrade(r)
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+	site := first(r.Header["Sec-Fetch-Site"])
+	switch {
+	case !reads:
+	case origin.IsDocument(r) && !upgrade:
+		return nil
+	case site == "same-origin" && (upgrade || first(r.Header["Sec-Fetch-Dest"]) != "empty" || strings.HasPrefix(r.Header.Get("Accept"), "text/event-stream")):
+		return nil
+	}
+	return refuse("csrf is header: every request carries "+TokenHeader+"; the client does so by itself, forms that post need csrf: token", "%s without %s", r.Method, TokenHeader)
+}
+
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
+}
+
+// WantsToken reports whether r must bring the token of its session: CheckToken then decides. Reads need none, they change nothing;
+// nor do WebSockets, which cannot bring one and whose Origin was checked.
+func (g *Guard) WantsToken(r *http.Request) bool {
+	return g.tokens != nil && r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodOptions
+}
+
+// CheckToken decides whether r brings the token of s: in the header, or else in a form, whose body it leaves as it was. CrossSite: it
+// does not.
+func (g *Guard) CheckToken(r *http.Request, s *session.Session) error {
+	const hint = "csrf is token: a page takes it from GET session and sends it as " + TokenHeader + ", a form as " + TokenField
+	brought := r.Header[tokenHeaderKey]
+	if len(brought) > 1 {
+		return refuse(hint, "%s is there %d times", TokenHeader, len(brought))
+	}
+	token := first(brought)
+	if len(brought) == 0 {
+		var err error
+		if token, err = formToken(r); err != nil {
+			return refuse(hint, "%s without %s: %w", r.Method, TokenHeader, err)
+		}
+	}
+	if !hmac.Equal([]byte(token), []byte(g.Token(s))) {
+		return refuse(hint, "the CSRF token is not that of this session")
+	}
+	return nil
+}
+
+// How much of a form is read to find the token in it. In an upload it is the first part.
+const (
+	maxForm  = 64 << 10
+	maxPart  = 4 << 10
+	maxToken = 256
+)
+
+var (
+	errNoForm  = errors.New("the body is no form")
+	errNoField = errors.New("no " + TokenField + " in the form, or not at its beginning")
+)
+
+// formToken reads the token from a form. Whoever reads the body afterwards gets all of it.
+func formToken(r *http.Request) (string, error) {
+	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || r.Body == nil {
+		return "", errNoForm
+	}
+	switch kind {
+	case "application/x-www-form-urlencoded":
+		text, whole, err := peek(r, maxForm)
+		if err != nil {
+			return "", err
+		}
+		return fieldOf(string(text), whole)
+	case "multipart/form-data":
+		text, _, err := peek(r, maxPart)
+		if err != nil {
+			return "", err
+		}
+		return firstPart(text, params["boundary"])
+	}
+	return "", errNoForm
+}
+
+// peek reads up to n bytes of r's body and puts them back. whole: that was all of it.
+func peek(r *http.Request, n int) (text []byte, whole bool, err error) {
+	text, err = io.ReadAll(io.LimitReader(r.Body, int64(n)+1))
+	if err != nil {
+		return nil, false, err
+	}
+	r.Body = &putBack{Reader: io.MultiReader(bytes.NewReader(text), r.Body), Closer: r.Body}
+	return text, len(text) <= n, nil
+}
+
+type putBack struct {
+	io.Reader
+	io.Closer
+}
+
+// fieldOf finds the one token in a form. The last pair of a form that was not read to its end may be cut off.
+func fieldOf(text string, whole bool) (string, error) {
+	found, token := 0, ""
+	for text != "" {
+		pair, rest, more := strings.Cut(text, "&")
+		if !more && !whole {
+			break
+		}
+		name, value, _ := strings.Cut(pair, "=")
+		if name == TokenField {
+			unescaped, err := url.QueryUnescape(value)
+			if err != nil || len(unescaped) > maxToken {
+				return "", errNoField
+			}
+			found, token = found+1, unescaped
+		}
+		text = rest
+	}
+	if found != 1 {
+		return "", errNoField
+	}
+	return token, nil
+}
+
+func firstPart(text []byte, boundary string) (string, error) {
+	if boundary == "" || len(boundary) > 70 { // RFC 2046 §5.1.1
+		return "", errNoForm
+	}
+	part, err := multipart.NewReader(bytes.NewReader(text), boundary).NextRawPart()
+	if err != nil || part.FormName() != TokenField || part.FileName() != "" {
+		return "", errNoField
+	}
+	token, err := io.ReadAll(io.LimitReader(part, maxToken+1))
+	if err != nil || len(token) > maxToken {
+		return "", errNoField
+	}
+	return string(token), nil
+}
