@@ -63,7 +63,7 @@ type (
 	//   - CacheBytes int64: memory for opened sessions; default 64 MiB
 	CookieOptions = storage.Options
 	// TokenOptions say how the access token reaches the API.
-	//   - Delivery string: "proxy" (default), "cookie" or "split"
+	//   - Delivery string: "proxy" (default), "cookie", "split" or "memory"
 	//   - Domain string: of the cookies with the token: the URL's host or a parent of it; "" for our own host alone
 	//   - Path string: of the cookies with the token; default "/"
 	TokenOptions = delivery.Options

@@ -185,7 +185,6 @@ func TestParse_Refuses(t *testing.T) {
 		{"StoreOfLater", "routes:", "store: postgres://u:hunter2@db/app\nroutes:", "store: the store postgres: is not built yet"},
 		{"StoreMisspelt", "routes:", "store: sqllite:x\nroutes:", `did you mean "sqlite"?`},
 		{"StorageUnknown", "routes:", "session: {storage: cookie}\nroutes:", "session.storage: \"cookie\" is none of store, sealed"},
-		{"DeliveryOfLater", "routes:", "tokens: {delivery: memory}\nroutes:", "tokens.delivery: memory is not built yet; there is proxy and cookie"},
 		{"DeliveryOfNoKind", "routes:", "tokens: {delivery: cookies}\nroutes:", `did you mean "cookie"?`},
 		{"C14_DomainElsewhere", "routes:", "tokens: {delivery: cookie, domain: example.org}\nroutes:", `5:36: tokens.domain: "example.org" is neither the url's host app.example.com nor a parent`},
 		{"C14_DomainByHalfALabel", "routes:", "tokens: {delivery: cookie, domain: ple.com}\nroutes:", "tokens.domain: \"ple.com\" is neither"},

@@ -42,7 +42,7 @@ func options(f *form, c *Config) {
 	f.word(&c.Cookie.SameSite, "session.same_site", "strict", []string{"strict", "lax"}, "`SameSite` of the session cookie.")
 	f.duration(&c.Session.CacheStale, "session.cache_stale", defaults.CacheStale, 0, time.Minute, "While the store is away, go on with sessions that were verified this recently; 0s to 60s.")
 	f.words(&c.Endpoints.Claims, "session.claims", []string{"sub", "name", "email", "picture", "preferred_username"}, "Claims that the page is told.", claim)
-	f.word(&c.Tokens.Delivery, "tokens.delivery", "proxy", delivery.Words, "How the access token reaches the API: `proxy`, only the gateway has it; `cookie`, the browser has it in an `HttpOnly` cookie; `split`, all but the signature in a cookie that script can read, the signature in an `HttpOnly` one.")
+	f.word(&c.Tokens.Delivery, "tokens.delivery", "proxy", delivery.Words, "How the access token reaches the API: `proxy`, only the gateway has it; `cookie`, the browser has it in an `HttpOnly` cookie; `split`, all but the signature in a cookie that script can read, the signature in an `HttpOnly` one; `memory`, the page asks `POST token` for it and keeps it in a variable.")
 	f.text(&c.Tokens.Domain, "tokens.domain", "", "`Domain` of the cookies with the token, for APIs on sibling hosts: the host of `url` or a parent of it. Without it only that host gets them.")
 	f.text(&c.Tokens.Path, "tokens.path", "", "`Path` of the cookies with the token; without it `/`.", cookiePath)
 

@@ -27,8 +27,7 @@ type rule func(v value) error
 // What the design has and the program has not yet, so that nobody takes it for a typing error.
 var (
 	notBuilt = map[string][]string{
-		"tokens.delivery": {"memory"},
-		"auth_method":     {"none", "private_key_jwt", "client_secret_jwt", "tls_client_auth"},
+		"auth_method": {"none", "private_key_jwt", "client_secret_jwt", "tls_client_auth"},
 	}
 	notBuiltKeys = map[string]bool{"control": true, "forward_auth": true, "accounts": true, "routes[].bearer": true}
 )

@@ -183,7 +183,7 @@ func TestRefresh_R3_Lies(t *testing.T) {
 			g := p.mustLogin()
 			p.op.Tell(l.tell)
 			p.op.Forget()
-			tokens, err := p.rp.Refresh(context.Background(), g)
+			tokens, err := p.rp.Refresh(context.Background(), g, session.Want{})
 			refused(t, err, l.want, l.reason)
 			if tokens != (session.Tokens{}) {
 				t.Error("a refused refresh returned tokens")

@@ -19,7 +19,7 @@ func TestRevoke_O2(t *testing.T) {
 	if form.Get("token") != g.Tokens.Refresh || form.Get("token_type_hint") != "refresh_token" || len(form) != 2 {
 		t.Errorf("form has %d members, hint %q", len(form), form.Get("token_type_hint"))
 	}
-	if _, err := p.rp.Refresh(context.Background(), g); session.CodeOf(err) != session.GrantOver {
+	if _, err := p.rp.Refresh(context.Background(), g, session.Want{}); session.CodeOf(err) != session.GrantOver {
 		t.Errorf("a refresh after that: %v", err)
 	}
 	if err := p.rp.Revoke(context.Background(), session.Tokens{Refresh: "unknown"}); err != nil {

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,7 +16,7 @@ func TestRefresh_R2_Rotation(t *testing.T) {
 	p := meet(t, nil)
 	g := p.mustLogin()
 	for range 3 {
-		tokens, err := p.rp.Refresh(context.Background(), g)
+		tokens, err := p.rp.Refresh(context.Background(), g, session.Want{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,7 +38,7 @@ func TestRefresh_R2_WhatTheAnswerLacksStays(t *testing.T) {
 			delete(m, name)
 		}
 	}))
-	tokens, err := p.rp.Refresh(context.Background(), g)
+	tokens, err := p.rp.Refresh(context.Background(), g, session.Want{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +56,7 @@ func TestRefresh_R5_Request(t *testing.T) {
 		o.Audience, o.Resource, o.Params = "https://api.example.com", []string{"https://api.example.com"}, map[string]string{"tenant": "t1"}
 	})
 	g := p.mustLogin()
-	if _, err := p.rp.Refresh(context.Background(), g); err != nil {
+	if _, err := p.rp.Refresh(context.Background(), g, session.Want{}); err != nil {
 		t.Fatal(err)
 	}
 	form := p.op.Last("token").Form
@@ -77,7 +78,7 @@ func TestRefresh_R4_GrantOver(t *testing.T) {
 	p := meet(t, nil)
 	g := p.mustLogin()
 	p.op.EndGrants()
-	_, err := p.rp.Refresh(context.Background(), g)
+	_, err := p.rp.Refresh(context.Background(), g, session.Want{})
 	refused(t, err, session.GrantOver, "invalid_grant")
 }
 
@@ -85,7 +86,7 @@ func TestRefresh_NoRefreshTokenAsksNobody(t *testing.T) {
 	p := meet(t, func(o *oidc.Options) { o.Scopes = []string{"openid"} })
 	g := p.mustLogin()
 	p.op.Forget()
-	_, err := p.rp.Refresh(context.Background(), g)
+	_, err := p.rp.Refresh(context.Background(), g, session.Want{})
 	refused(t, err, session.GrantOver, "no refresh token")
 	if len(p.op.Requests()) != 0 {
 		t.Errorf("heard %q", p.op.Endpoints())
@@ -96,7 +97,7 @@ func TestRefresh_NoRefreshTokenAsksNobody(t *testing.T) {
 func TestRefresh_CB3_OfAnotherProvider(t *testing.T) {
 	g := meet(t, nil).mustLogin()
 	other := meet(t, nil)
-	_, err := other.rp.Refresh(context.Background(), g)
+	_, err := other.rp.Refresh(context.Background(), g, session.Want{})
 	refused(t, err, session.GrantOver, "another provider")
 	if len(other.op.Requests()) != 0 {
 		t.Errorf("heard %q", other.op.Endpoints())
@@ -110,7 +111,7 @@ func TestRefresh_R2_KeysOutOfReach(t *testing.T) {
 	g := p.mustLogin()
 	p.op.RotateKeys()
 	p.op.Tell(fakeop.Status("jwks", 503, ""))
-	tokens, err := p.rp.Refresh(context.Background(), g)
+	tokens, err := p.rp.Refresh(context.Background(), g, session.Want{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +138,7 @@ func TestRefresh_R3_KeysOutOfReach(t *testing.T) {
 		g := p.mustLogin()
 		p.op.RotateKeys()
 		p.op.Tell(fakeop.Status("jwks", 503, ""), fakeop.Refreshed(c.change))
-		_, err := p.rp.Refresh(context.Background(), g)
+		_, err := p.rp.Refresh(context.Background(), g, session.Want{})
 		refused(t, err, session.ProviderLied, c.reason)
 	}
 }
@@ -150,7 +151,7 @@ func TestRefresh_R3_ChangesWithinWhatALoginMayHave(t *testing.T) {
 	p.op.Tell(fakeop.Refreshed(func(c map[string]any) {
 		c["aud"], c["azp"] = []string{fakeop.ClientID, "https://api.example.com"}, fakeop.ClientID
 	}))
-	_, err := p.rp.Refresh(context.Background(), g)
+	_, err := p.rp.Refresh(context.Background(), g, session.Want{})
 	refused(t, err, session.ProviderLied, "aud has changed")
 }
 
@@ -163,8 +164,62 @@ func TestRefresh_R3_Same(t *testing.T) {
 		p := meet(t, nil)
 		g := p.mustLogin()
 		p.op.Tell(fakeop.Refreshed(change))
-		if _, err := p.rp.Refresh(context.Background(), g); err != nil {
+		if _, err := p.rp.Refresh(context.Background(), g, session.Want{}); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestRefresh_R5_M2_Narrower: what is asked for is within what was granted, and what comes back is told as wide as it is, whoever
+// says so: the answer, or the token itself.
+func TestRefresh_R5_M2_Narrower(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		lie  fakeop.Lie
+		want string
+	}{
+		{"as asked", nil, "email email"},
+		{"as asked, without a word", fakeop.Tokens(fakeop.Drop("scope")), "email email"},
+		{"a list", fakeop.Tokens(fakeop.Set("scope", []string{"email"})), "email email"},
+		{"wider than asked", fakeop.Tokens(fakeop.Set("scope", "email openid")), "email openid email"},
+		{"wider only in the token", fakeop.AccessToken(fakeop.Set("scope", "email openid")), "email email openid"},
+		{"wider only in the token, in a list", fakeop.AccessToken(fakeop.Set("scp", []string{"email", "admin"})), "email email email admin"},
+		{"opaque", fakeop.Opaque(), "email"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := meet(t, nil)
+			g := p.mustLogin()
+			if c.lie != nil {
+				p.op.Tell(c.lie)
+			}
+			tokens, err := p.rp.Refresh(context.Background(), g, session.Want{Scope: "email"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(strings.Fields(tokens.Scope), " "); got != c.want {
+				t.Errorf("it is good for %q, want %q", got, c.want)
+			}
+			if sent := p.op.Last("token").Form.Get("scope"); sent != "email" {
+				t.Errorf("asked for %q", sent)
+			}
+		})
+	}
+	p := meet(t, nil)
+	g := p.mustLogin()
+	p.op.Tell(fakeop.Status("token", 400, "invalid_scope"))
+	_, err := p.rp.Refresh(context.Background(), g, session.Want{Scope: "email"})
+	refused(t, err, session.BadRequest, "invalid_scope")
+	_, err = p.rp.Refresh(context.Background(), g, session.Want{})
+	refused(t, err, session.ProviderRefused, "invalid_scope")
+}
+
+// What an answer says nothing of is granted as it was asked for (RFC 6749 §5.1).
+func TestFinish_M2_ScopeAsAsked(t *testing.T) {
+	for _, lie := range []fakeop.Lie{fakeop.All(), fakeop.Tokens(fakeop.Drop("scope"))} {
+		p := meet(t, nil)
+		p.op.Tell(lie)
+		if got := p.mustLogin().Tokens.Scope; got != "openid profile email offline_access" {
+			t.Errorf("granted %q", got)
 		}
 	}
 }

@@ -115,6 +115,11 @@ func (d *Desk) Renew(ctx context.Context, s *Session) (*Session, error) {
 	return d.renewer.Renew(ctx, s)
 }
 
+// Narrow asks for an access token of s with a narrower scope; see [Renewer.Narrow].
+func (d *Desk) Narrow(ctx context.Context, s *Session, scope string) (Tokens, error) {
+	return d.renewer.Narrow(ctx, s, scope)
+}
+
 // Current returns the newest state of a session that a request still works with: Ended or Expired when it is over. It
 // writes nothing.
 func (d *Desk) Current(ctx context.Context, s *Session) (*Session, error) {

@@ -211,17 +211,51 @@ func (n *Renewer) renew(ctx context.Context, s *Session) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := n.ask(s.Grant.Provider); err != nil {
-		n.release(ctx, held)
+	tokens, newest, err := n.refresh(ctx, provider, held, Want{})
+	if err != nil || newest != nil {
+		return newest, err
+	}
+	rotated := false
+	stored, err := n.store(ctx, provider, held, tokens, func(c *Session, now time.Time) {
+		if c.Grant.Tokens.Access != tokens.Access {
+			c.Previous = digest(c.Grant.Tokens.Access)
+		}
+		c.Grant.Tokens = tokens
+		// Two generations are alive at most: the next comes when the last one's grace is over. And nobody's cookie goes
+		// backwards: this generation was handed out until its predecessor's grace was over, and an answer that
+		// carries it may be on its way for another Grace. Were the next one there already, that late answer would
+		// put the older ticket over it, and the browser's next visit would look like theft. A ticket that was never
+		// presented is not superseded: it may not have arrived.
+		rotated = !c.Presented.IsZero() && now.Sub(c.Presented) >= 2*Grace
+		if rotated {
+			c.Generation++
+			c.Presented = time.Time{}
+		}
+	})
+	if err != nil {
 		return nil, err
 	}
+	n.record(ctx, audit.Renewed, stored, "")
+	if rotated {
+		n.record(ctx, audit.Rotated, stored, "")
+	}
+	return stored, nil
+}
+
+// refresh asks the provider, with the lease in hand. If that fails the lease is given back, or the session ended. newest is the
+// session, and there are no tokens, if another holder of the lease was first.
+func (n *Renewer) refresh(ctx context.Context, provider Provider, held *Session, want Want) (tokens Tokens, newest *Session, err error) {
+	if err := n.ask(held.Grant.Provider); err != nil {
+		n.release(ctx, held)
+		return Tokens{}, nil, err
+	}
 	refreshCtx, cancel := context.WithTimeout(ctx, RefreshTimeout)
-	tokens, err := provider.Refresh(refreshCtx, held.Grant)
+	tokens, err = provider.Refresh(refreshCtx, held.Grant, want)
 	cancel()
-	n.answered(s.Grant.Provider, err)
+	n.answered(held.Grant.Provider, err)
 	switch CodeOf(err) {
 	case "":
-		return n.store(ctx, provider, held, tokens)
+		return tokens, nil, nil
 	case GrantOver, ProviderLied:
 		// A refresh token may be dead because another holder of the lease has used it and stored its successor, or because
 		// the session was ended meanwhile and its tokens revoked. Only a write shows that: a cache may not know yet.
@@ -234,15 +268,15 @@ func (n *Renewer) renew(ctx context.Context, s *Session) (*Session, error) {
 		})
 		switch {
 		case e != nil:
-			return nil, e
+			return Tokens{}, nil, e
 		case newest.Life.Renewed.After(held.Life.Renewed):
-			return newest, nil
+			return Tokens{}, newest, nil
 		}
-		return nil, n.end(ctx, newest, err)
+		return Tokens{}, nil, n.end(ctx, newest, err)
 	}
 	n.release(ctx, held)
 	n.record(ctx, audit.RenewalFailed, held, string(CodeOf(err)))
-	return nil, err
+	return Tokens{}, nil, err
 }
 
 // errLeased says that another replica is renewing.
@@ -285,33 +319,19 @@ func (n *Renewer) release(ctx context.Context, s *Session) {
 	})
 }
 
-// store keeps new tokens before anyone gets to see them.
-func (n *Renewer) store(ctx context.Context, provider Provider, s *Session, tokens Tokens) (*Session, error) {
+// store keeps what came of new tokens before anyone gets to see them, and gives the lease back.
+func (n *Renewer) store(ctx context.Context, provider Provider, s *Session, tokens Tokens, change func(c *Session, now time.Time)) (*Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeBudget)
 	defer cancel()
-	rotated := false
 	for {
 		stored, err := n.storage.Update(ctx, s, func(c *Session) error {
 			now := time.Now().Round(0)
-			c.Grant.Tokens, c.Life.Renewed, c.Lease = tokens, now, time.Time{}
-			// Two generations are alive at most: the next comes when the last one's grace is over. And nobody's cookie goes
-			// backwards: this generation was handed out until its predecessor's grace was over, and an answer that
-			// carries it may be on its way for another Grace. Were the next one there already, that late answer would
-			// put the older ticket over it, and the browser's next visit would look like theft. A ticket that was never
-			// presented is not superseded: it may not have arrived.
-			rotated = !c.Presented.IsZero() && now.Sub(c.Presented) >= 2*Grace
-			if rotated {
-				c.Generation++
-				c.Presented = time.Time{}
-			}
+			c.Life.Renewed, c.Lease = now, time.Time{}
+			change(c, now)
 			return nil
 		})
 		switch CodeOf(err) {
 		case "":
-			n.record(ctx, audit.Renewed, stored, "")
-			if rotated {
-				n.record(ctx, audit.Rotated, stored, "")
-			}
 			return stored, nil
 		case Ended, None, Expired:
 			n.revoke(provider, s, tokens, "ended while it was renewed") // nobody may use these

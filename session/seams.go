@@ -136,6 +136,13 @@ type Checker interface {
 	Check(s *Session) error
 }
 
+// Mediator is a Delivery whose page holds the access token itself: it gets it by POST token, and its requests to an API bring it.
+type Mediator interface {
+	// Admit says why r does not open an API for s, whose cookie it came with. TokenRequired: it does not bring the access token of
+	// s, nor the one before.
+	Admit(r *http.Request, s *Session) error
+}
+
 // Provider vouches for people: an OpenID provider, or accounts of our own.
 type Provider interface {
 	// Begin starts a login. It returns where to send the browser, and what Finish must know of it. ProviderDown: the
@@ -147,12 +154,18 @@ type Provider interface {
 	// match; LoginDenied, ProviderDown, ProviderRefused, ProviderLied: see Code.
 	Finish(ctx context.Context, p Pending, answer url.Values) (Grant, error)
 
-	// Refresh asks for new tokens and changes nothing itself. GrantOver: the refresh token is dead. A token the answer does
-	// not carry (refresh token, ID token) is returned as it was.
-	Refresh(ctx context.Context, g Grant) (Tokens, error)
+	// Refresh asks for new tokens and changes nothing itself. GrantOver: the refresh token is dead; BadRequest: the provider
+	// does not know the scope that is wanted. A token the answer does not carry (refresh token, ID token) is returned as it was.
+	// Scope is what the access token is good for, as far as the provider says so.
+	Refresh(ctx context.Context, g Grant, want Want) (Tokens, error)
 
 	// End returns where the browser goes to end the session at the provider, and nil when the provider has no such place.
 	End(ctx context.Context, g Grant, returnTo *url.URL, state string) (*url.URL, error)
+}
+
+// Want is what an access token should be good for. The zero value is all that was granted.
+type Want struct {
+	Scope string // names separated by spaces
 }
 
 // Revoker is a Provider that can revoke the tokens of a grant (RFC 7009). A provider without a revocation endpoint

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/audit"
+	"github.com/cloakroom-go/cloakroom/internal/seal"
 )
 
 // ID names a session in a store. It is a hash of what the browser holds, so it opens nothing. It never appears in a log;
@@ -33,6 +34,9 @@ type Session struct {
 	// older token: see BearerOf.
 	Bearer []string
 
+	// Previous stands for the access token before the current one, zero for none: a page may still have that one. See Holds.
+	Previous [32]byte
+
 	// Lease is the time until which one renewal owns the session, zero for none.
 	Lease time.Time
 }
@@ -41,7 +45,7 @@ type Session struct {
 type Life struct {
 	Created  time.Time
 	Seen     time.Time // the last slide; how old it may be says Options.SlideDue
-	Renewed  time.Time // when the access token was last received
+	Renewed  time.Time // when a token was last received
 	Absolute time.Time // nothing moves it further away
 	Remember bool      // the person asked to stay signed in: a persistent cookie
 }
@@ -105,6 +109,17 @@ func BearerOf(s *Session) []string {
 	}
 	return []string{scheme + s.Grant.Tokens.Access}
 }
+
+// Holds reports whether token is the access token of s, or the one before it. It takes the same time wherever they differ.
+func (s *Session) Holds(token string) bool {
+	sum, current := digest(token), digest(s.Grant.Tokens.Access)
+	isCurrent := seal.Equal(sum[:], current[:])
+	isPrevious := seal.Equal(sum[:], s.Previous[:]) // never for zero: no text has that hash
+	return isCurrent || isPrevious
+}
+
+// digest stands for an access token where the token itself need not be kept.
+func digest(token string) [32]byte { return seal.Hash("access token", []byte(token)) }
 
 // Event returns the audit event of something that happens to s now. Reason may be "".
 func (s *Session) Event(action audit.Action, reason string) audit.Event {

@@ -189,7 +189,11 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request, form url.Values
 		sendJSON(w, http.StatusBadRequest, map[string]any{"error": "invalid_grant", "error_description": "used, unknown or over"})
 		return
 	}
-	sendJSON(w, http.StatusOK, p.issue(g, form.Get("grant_type") == "refresh_token"))
+	scope := g.request.Get("scope")
+	if narrower := form.Get("scope"); narrower != "" && !p.says.widens { // only a refresh has one
+		scope = narrower
+	}
+	sendJSON(w, http.StatusOK, p.issue(g, form.Get("grant_type") == "refresh_token", scope))
 }
 
 func (p *Provider) redeem(form url.Values) *grant {
@@ -242,9 +246,9 @@ func (p *Provider) renew(form url.Values) *grant {
 	return g
 }
 
-func (p *Provider) issue(g *grant, refreshed bool) map[string]any {
+func (p *Provider) issue(g *grant, refreshed bool, scope string) map[string]any {
 	now := p.says.now()
-	access := p.accessToken(g, now)
+	access := p.accessToken(g, now, scope)
 	p.known.access[access] = g
 	signer := &Signer{p.keys}
 	claims := map[string]any{
@@ -269,7 +273,7 @@ func (p *Provider) issue(g *grant, refreshed bool) map[string]any {
 	}
 	answer := map[string]any{
 		"access_token": access, "token_type": "Bearer", "expires_in": int(p.says.lifetime / time.Second),
-		"id_token": sign(signer, claims), "scope": g.request.Get("scope"),
+		"id_token": sign(signer, claims), "scope": scope,
 	}
 	if slices.Contains(words(g.request.Get("scope")), "offline_access") {
 		g.current = random(24)
@@ -283,7 +287,7 @@ func (p *Provider) issue(g *grant, refreshed bool) map[string]any {
 }
 
 // accessToken makes a JWT for the API (RFC 9068).
-func (p *Provider) accessToken(g *grant, now time.Time) string {
+func (p *Provider) accessToken(g *grant, now time.Time, scope string) string {
 	if p.says.opaque {
 		return random(24)
 	}
@@ -295,7 +299,7 @@ func (p *Provider) accessToken(g *grant, now time.Time) string {
 		audience = "api"
 	}
 	claims := map[string]any{
-		"iss": p.server.URL, "sub": g.person.subject, "aud": audience, "client_id": ClientID, "scope": g.request.Get("scope"),
+		"iss": p.server.URL, "sub": g.person.subject, "aud": audience, "client_id": ClientID, "scope": scope,
 		"iat": now.Unix(), "exp": now.Add(p.says.lifetime).Unix(), "jti": random(8),
 	}
 	for _, change := range p.says.access {

@@ -18,6 +18,7 @@ type Behaviour struct {
 	opaque   bool          // access tokens are no JWTs
 	push     bool          // PAR is advertised and needed
 	onlyPost bool          // client_secret_post instead of client_secret_basic
+	widens   bool          // a refresh that asks for a narrower scope gets all of it
 	person   person        // who signs in from now on
 
 	metadata  []func(map[string]any)
@@ -73,6 +74,9 @@ func PAR() Lie { return func(b *Behaviour) { b.push = true } }
 
 // OnlyPost takes client_secret_post instead of client_secret_basic, and says so.
 func OnlyPost() Lie { return func(b *Behaviour) { b.onlyPost = true } }
+
+// Widens answers a refresh for a narrower scope with all that was granted.
+func Widens() Lie { return func(b *Behaviour) { b.widens = true } }
 
 // Metadata changes the discovery document.
 func Metadata(change func(map[string]any)) Lie {

@@ -22,6 +22,9 @@ const bodyPatience = 5 * time.Second
 // LoginRequired is the value of the header Cloakroom on our own 401, which tells it from an API's.
 const LoginRequired = "login-required"
 
+// TokenRequired is that value where the person is signed in and only the access token did not come along: POST token has it.
+const TokenRequired = "token-required"
+
 // Answers writes what is not an ordinary response: refusals, errors, and the ways to the login.
 type Answers struct {
 	Prefix  string // where the endpoints live
@@ -90,7 +93,7 @@ func (a *Answers) log(r *http.Request, id string, code session.Code, row row, er
 	switch {
 	case row.status >= 500:
 		level = slog.LevelError
-	case !row.login && row.status != http.StatusNotFound && row.status != http.StatusMethodNotAllowed:
+	case row.status != http.StatusUnauthorized && row.status != http.StatusNotFound && row.status != http.StatusMethodNotAllowed:
 		level = slog.LevelWarn
 	}
 	if !a.Log.Enabled(r.Context(), level) {
@@ -121,6 +124,12 @@ func (a *Answers) problem(w http.ResponseWriter, r *http.Request, code session.C
 	if row.login {
 		body.LoginURL = a.Prefix + "login"
 		h.Set("Cloakroom", LoginRequired)
+	}
+	if c, ok := challenges[code]; ok {
+		h.Set("WWW-Authenticate", c.authenticate)
+		if c.cloakroom != "" {
+			h.Set("Cloakroom", c.cloakroom)
+		}
 	}
 	text, err := json.Marshal(body)
 	if err != nil {

@@ -16,13 +16,13 @@ import (
 
 // Options say how the access token reaches the API.
 type Options struct {
-	Delivery string // "proxy" (default), "cookie" or "split"
+	Delivery string // "proxy" (default), "cookie", "split" or "memory"
 	Domain   string // of the token cookies: the url's host or a parent of it; "": our host alone
 	Path     string // of the token cookies; default: "/"
 }
 
 // Words are what Options.Delivery may say.
-var Words = []string{"proxy", "cookie", "split"}
+var Words = []string{"proxy", "cookie", "split", "memory"}
 
 // InCookies reports whether the browser gets the token in cookies, which Domain and Path are for.
 func (o Options) InCookies() bool { return o.Delivery == "cookie" || o.Delivery == "split" }
@@ -54,6 +54,8 @@ func New(o Options, own origin.Origin, jar cookie.Jar, lives session.Options, co
 	switch o.Delivery {
 	case "", "proxy":
 		return Proxy{}, nil
+	case "memory":
+		return Memory{}, nil
 	case "cookie":
 		return &Cookies{
 			jar: jar, lives: lives, log: log, companion: companion,

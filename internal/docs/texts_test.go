@@ -11,8 +11,8 @@ Whoever calls an endpoint that uses the session cookie passes the guard first, s
 person visits (` + "`login`, `register`, `continue`, `logout/next`" + `) answer navigations only: a browser's image, frame or ` + "`fetch`" + ` starts nothing.
 Errors are in [one form](errors.md).
 
-No answer holds a refresh token. None holds an access token, unless a [delivery](security.md#how-the-token-reaches-the-api) that puts it into
-cookies was chosen. One holds the ID token: the redirect to the provider's logout, or the form in place of a long one, carries it as ` + "`id_token_hint`" + `, as the standard asks (OpenID Connect RP-Initiated Logout §2). It says who signed in, and opens nothing at an
+No answer holds a refresh token. None holds an access token, unless a [delivery](security.md#how-the-token-reaches-the-api) was chosen that puts
+it into cookies, or hands it to the page (` + "`POST token`" + `). One holds the ID token: the redirect to the provider's logout, or the form in place of a long one, carries it as ` + "`id_token_hint`" + `, as the standard asks (OpenID Connect RP-Initiated Logout §2). It says who signed in, and opens nothing at an
 API that checks ` + "`aud`" + `. Script that signs out by ` + "`fetch`" + ` gets an address of ours instead.
 
 This page is made from the route table in ` + "`internal/gateway`" + `.
@@ -33,6 +33,8 @@ TypeScript client does.
 ` + "```" + `
 
 - Our own 401 carries the header ` + "`Cloakroom: login-required`" + `. An API's own 401 does not, and passes as it is.
+- With ` + "`tokens.delivery: memory`" + ` a request without the access token of its session gets a 401 with ` + "`Cloakroom: token-required`" + ` instead: the person is
+  signed in, and ` + "`POST token`" + ` has the token to come again with.
 - 429 and 503 carry ` + "`Retry-After`" + `.
 - Nothing else of an error reaches a response. The log has the cause, the ` + "`request_id`" + ` and, where there is one, a hint what to do.
 

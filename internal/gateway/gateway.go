@@ -108,6 +108,7 @@ func (g *Gateway) endpoints() []endpoint {
 		{"GET", "continue", document, g.proceed, "Where a finished login goes on within our own origin, so that the Strict cookie comes along."},
 		{"GET", "session", guarded, g.session, "What the page may know of its session. Never a token, and never an activity."},
 		{"POST", "refresh", guarded, g.refresh, "Renews the access token, unless it is younger than 10 s: 204, or 401 when the session is over. Sets the cookies with the token again, where there are such. An activity."},
+		{"POST", "token", guarded, g.token, "Only with `tokens.delivery: memory`: `{\"access_token\", \"token_type\", \"expires_in\"}` and nothing else. The body, a form or JSON, may have a `scope`: then the token is good for no more than that. An activity."},
 		{"POST", "logout", guarded, g.logout, "Ends the session, `?everywhere=1` all of the person's; `?return_to=` is where the person goes afterwards. Answers a `fetch` with `{\"logout_url\"}`, a form with a redirect."},
 		{"GET", "logout/next", document, g.logoutNext, "Goes on to the provider, once: the `logout_url` of a logout by `fetch`."},
 		{"GET", "signed-out", public, g.signedOut, "Where the provider sends the person back to after a logout."},
@@ -128,6 +129,9 @@ func Documentation() string {
 func (g *Gateway) mount(metrics *telemetry.Metrics) {
 	methods, shared := map[string][]string{}, map[string]bool{}
 	for _, e := range g.endpoints() {
+		if _, mediates := g.Delivery.(session.Mediator); e.path == "token" && !mediates {
+			continue // there is no token for a page to have
+		}
 		meter := metrics.Route(g.options.Prefix + e.path)
 		methods[e.path] = append(methods[e.path], e.method)
 		shared[e.path] = e.access == guarded
@@ -189,8 +193,12 @@ func (g *Gateway) admit(r *http.Request, a access) error {
 			return nil
 		}
 		s, err := g.Desk.Look(r.Context(), r)
-		if err != nil {
+		switch session.CodeOf(err) {
+		case "":
+		case session.None, session.Expired, session.Ended:
 			return nil // there is no session to misuse; the endpoint says what that means
+		default:
+			return err
 		}
 		if err := g.Guard.CheckToken(r, s); err != nil {
 			g.record(r, s.Event(audit.Refused, string(session.CodeOf(err))))

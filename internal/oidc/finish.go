@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"net/url"
+	"strings"
 
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -45,6 +46,9 @@ func (p *Provider) Finish(ctx context.Context, pending session.Pending, answer u
 		if more, err = p.userinfo(ctx, m, tokens.Access, sub); err != nil {
 			return session.Grant{}, err
 		}
+	}
+	if tokens.Scope == "" { // then it is as asked (RFC 6749 §5.1)
+		tokens.Scope = strings.Join(p.o.Scopes, " ")
 	}
 	sid, _ := who["sid"].(string)
 	all := merge(unverified(tokens.Access), who, more)

@@ -6,13 +6,14 @@ import (
 	"errors"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// Refresh asks for new tokens, with the scopes granted at login (RFC 6749 §6). An answer whose ID token is not of the same
+// Refresh asks for new tokens, with the scopes granted at login or fewer (RFC 6749 §6). An answer whose ID token is not of the same
 // login is ProviderLied and to be thrown away as a whole.
-func (p *Provider) Refresh(ctx context.Context, g session.Grant) (session.Tokens, error) {
+func (p *Provider) Refresh(ctx context.Context, g session.Grant, want session.Want) (session.Tokens, error) {
 	const op = "refresh tokens"
 	if g.Issuer != p.o.Issuer || g.Provider != p.name { // no provider gets to see the tokens of another
 		return session.Tokens{}, session.Fail(session.GrantOver, op, "the grant is of another provider")
@@ -28,9 +29,14 @@ func (p *Provider) Refresh(ctx context.Context, g session.Grant) (session.Tokens
 	p.extend(form)
 	form.Set("grant_type", "refresh_token")
 	form.Set("refresh_token", g.Tokens.Refresh)
+	if want.Scope != "" {
+		form.Set("scope", want.Scope)
+	}
 	fresh, err := p.redeem(ctx, op, m, form)
 	if refusal := refusalOf(err); refusal != nil && refusal.Code == "invalid_grant" {
 		return session.Tokens{}, &session.Error{Code: session.GrantOver, Op: op, Err: refusal}
+	} else if refusal != nil && refusal.Code == "invalid_scope" && want.Scope != "" {
+		return session.Tokens{}, &session.Error{Code: session.BadRequest, Op: op, Err: refusal}
 	}
 	if err != nil {
 		return session.Tokens{}, err
@@ -40,7 +46,24 @@ func (p *Provider) Refresh(ctx context.Context, g session.Grant) (session.Tokens
 			return session.Tokens{}, err
 		}
 	}
+	if want.Scope != "" {
+		fresh.Scope = narrowed(fresh, want)
+	}
 	return inherit(fresh, g.Tokens), nil
+}
+
+// narrowed is what an access token is good for that less was asked of than was granted: what the answer says, what was asked for if
+// it says nothing (RFC 6749 §5.1), and whatever the token itself claims beyond that.
+func narrowed(fresh session.Tokens, want session.Want) string {
+	scope := fresh.Scope
+	if scope == "" {
+		scope = want.Scope
+	}
+	c := unverified(fresh.Access)
+	for _, name := range []string{"scope", "scp"} {
+		scope += " " + scopeOf(c[name])
+	}
+	return strings.TrimSpace(scope)
 }
 
 // inherit fills what the answer to a refresh left out.

@@ -47,15 +47,31 @@ func (p *Provider) redeem(ctx context.Context, op string, m *metadata, form url.
 	if err := a.check(op); err != nil {
 		return session.Tokens{}, err
 	}
-	scope, _ := a.Scope.(string)
 	refreshLives := a.RefreshExpires
 	if refreshLives == nil {
 		refreshLives = a.RefreshLives
 	}
 	return session.Tokens{
-		Access: a.Access, Type: a.Type, Refresh: a.Refresh, ID: a.ID, Scope: scope,
+		Access: a.Access, Type: a.Type, Refresh: a.Refresh, ID: a.ID, Scope: scopeOf(a.Scope),
 		Expires: expiry(asked, a.Expires), RefreshExpires: expiry(asked, refreshLives),
 	}, nil
+}
+
+// scopeOf reads a scope: names in one text, or in a list, as some providers have it.
+func scopeOf(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case []any:
+		var names []string
+		for _, one := range v {
+			if name, ok := one.(string); ok {
+				names = append(names, name)
+			}
+		}
+		return strings.Join(names, " ")
+	}
+	return ""
 }
 
 func (a *tokenAnswer) check(op string) error {

@@ -162,6 +162,7 @@ var usual = map[string][]string{
 var (
 	noStore    = []string{"no-store"}
 	varyCookie = []string{"Cookie"}
+	varyBearer = []string{"Cookie, Authorization"}
 )
 
 // finish sets the headers of an answer right before they go out, when nothing can clear them any more: cookies by what is
@@ -177,9 +178,9 @@ func (p *Proxy) finish(x *telemetry.Exchange, r *http.Request, s *session.Sessio
 		return
 	}
 	if vary, ok := h["Vary"]; ok {
-		h["Vary"] = append(vary[:len(vary):len(vary)], "Cookie")
+		h["Vary"] = append(vary[:len(vary):len(vary)], p.vary...)
 	} else {
-		h["Vary"] = varyCookie
+		h["Vary"] = p.vary
 	}
 	if s == nil {
 		return

@@ -35,6 +35,8 @@ type Proxy struct {
 	routes   table
 	none     *telemetry.RouteMeter // requests for which there is no route
 	identity map[string]bool       // headers that some route sets: no client's copy of them passes on any route
+	mediator session.Mediator      // nil: the session's cookie opens an API
+	vary     []string              // what answers on routes that look at the session depend on
 
 	// Header values that never change, because ours are configured: X-Forwarded-Host and -Proto, Strict-Transport-Security.
 	host, proto, transport []string
@@ -51,6 +53,10 @@ func New(p Parts, routes []Route, metrics *telemetry.Metrics) (*Proxy, error) {
 	proxy := &Proxy{
 		Parts: p, none: metrics.Route("none"), identity: map[string]bool{},
 		host: []string{own.Host}, proto: []string{own.Scheme}, transport: transport["Strict-Transport-Security"],
+	}
+	proxy.vary = varyCookie
+	if proxy.mediator, _ = p.Delivery.(session.Mediator); proxy.mediator != nil {
+		proxy.vary = varyBearer
 	}
 	for _, r := range routes {
 		for header := range r.Identity {
@@ -197,11 +203,21 @@ func (p *Proxy) attend(r *http.Request, route *route) (*session.Session, error) 
 		return nil, err
 	}
 	s, err := p.Desk.Use(r.Context(), r)
+	// Whoever brings a token does not mean to be anonymous: it is told that the token is no longer good.
+	anonymous := route.Auth == AuthOptional && !(p.mediates(route) && len(r.Header["Authorization"]) > 0)
 	if err != nil {
-		if route.Auth == AuthOptional && signedOut(err) {
+		if anonymous && signedOut(err) {
 			return nil, nil
 		}
 		return nil, err
+	}
+	if p.mediates(route) {
+		if err := p.mediator.Admit(r, s); err != nil {
+			if anonymous {
+				return nil, nil
+			}
+			return nil, err
+		}
 	}
 	if !p.Allow.Permits(&s.Grant) || !route.Allow.Permits(&s.Grant) {
 		err := session.Fail(session.NotAllowed, "route "+route.Path, "the rule allow does not let this person in")
@@ -217,8 +233,11 @@ func (p *Proxy) checkToken(r *http.Request) error {
 		return nil
 	}
 	s, err := p.Desk.Look(r.Context(), r)
-	if err != nil {
+	if signedOut(err) {
 		return nil // there is no session to misuse; Use says so, and what it means here
+	}
+	if err != nil {
+		return err
 	}
 	// The token may be in a form that takes its time to come.
 	control := http.NewResponseController(telemetry.Of(r))
@@ -230,6 +249,10 @@ func (p *Proxy) checkToken(r *http.Request) error {
 	_ = control.SetReadDeadline(time.Time{})
 	return nil
 }
+
+// mediates reports whether the cookie alone does not open a route. It does open files: the browser itself asks for them, and can
+// bring nothing else; they hold no token and change nothing.
+func (p *Proxy) mediates(route *route) bool { return p.mediator != nil && route.Files == "" }
 
 // turnAway answers a request that may not pass, and clears the cookies of a session that ended because of it.
 func (p *Proxy) turnAway(w http.ResponseWriter, r *http.Request, err error) {

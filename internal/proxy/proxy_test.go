@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -49,7 +50,7 @@ type provider struct {
 	over      atomic.Bool
 }
 
-func (p *provider) Refresh(_ context.Context, g session.Grant) (session.Tokens, error) {
+func (p *provider) Refresh(_ context.Context, g session.Grant, _ session.Want) (session.Tokens, error) {
 	n := p.refreshes.Add(1)
 	if p.over.Load() {
 		return session.Tokens{}, session.Fail(session.GrantOver, "refresh", "invalid_grant")
@@ -59,7 +60,10 @@ func (p *provider) Refresh(_ context.Context, g session.Grant) (session.Tokens, 
 	return tokens, nil
 }
 
-func newDesk(t *testing.T, serve http.HandlerFunc) *desk {
+func newDesk(t *testing.T, serve http.HandlerFunc) *desk { return newDeskBy(t, "proxy", serve) }
+
+// newDeskBy is newDesk with another delivery.
+func newDeskBy(t *testing.T, word string, serve http.HandlerFunc) *desk {
 	t.Helper()
 	d := &desk{t: t, told: map[session.ChangeKind]chan struct{}{session.Changed: make(chan struct{}, 100), session.Live: make(chan struct{}, 100)}}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -76,13 +80,18 @@ func newDesk(t *testing.T, serve http.HandlerFunc) *desk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	jar := cookie.New(true, "")
+	options := delivery.Options{Delivery: word}
+	jar := options.Jar(cookie.New(true, ""))
+	deliver, err := delivery.New(options, own, jar, session.DefaultOptions(), nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if d.tickets, err = storage.NewTickets(ctx, store, ring, jar, session.DefaultOptions(), storage.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	sink := audit.SinkFunc(func(context.Context, audit.Event) {})
 	renewer := session.NewRenewer(d.tickets, func(string) (session.Provider, bool) { return &d.provider, true }, sink)
-	d.Desk = session.NewDesk(d.tickets, delivery.Proxy{}, renewer, session.DefaultOptions(), sink)
+	d.Desk = session.NewDesk(d.tickets, deliver, renewer, session.DefaultOptions(), sink)
 	guarding, err := guard.New(own, guard.Options{}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -101,7 +110,7 @@ func newDesk(t *testing.T, serve http.HandlerFunc) *desk {
 	})
 	api := httptest.NewServer(serve)
 	p, err := New(Parts{
-		Own: own, Guard: guarding, Desk: d.Desk, Delivery: delivery.Proxy{}, Audit: sink, Live: d.live,
+		Own: own, Guard: guarding, Desk: d.Desk, Delivery: deliver, Audit: sink, Live: d.live,
 		Answers: &answer.Answers{Prefix: "/auth/", Jar: jar, Pages: ui.New("/auth/"), Log: slog.New(slog.DiscardHandler), Metrics: metrics},
 	}, []Route{{Path: "/", Upstream: api.URL}}, metrics)
 	if err != nil {
@@ -226,6 +235,25 @@ func TestRetry_R6_InvalidToken(t *testing.T) {
 				t.Errorf("R4: the cookie stays: %q", res.Header.Get("Set-Cookie"))
 			}
 		})
+	}
+}
+
+// In cookies the second try brings the new token as well, once, and the browser gets it.
+func TestRetry_R6_InCookies(t *testing.T) {
+	var seen []string
+	d := newDeskBy(t, "cookie", func(w http.ResponseWriter, r *http.Request) {
+		if seen = append(seen, r.Header.Get("Cookie")); len(seen) == 1 {
+			deny(w)
+		}
+	})
+	_, ticket := d.open(time.Minute)
+	res, body := d.ask("GET", "/", ticket+"; a=1; __Host-Http-access_token=access-0", "")
+	want := []string{"a=1; __Host-Http-access_token=access-0", "a=1; __Host-Http-access_token=access-1"}
+	if res.StatusCode != 200 || !slices.Equal(seen, want) {
+		t.Errorf("%d %s after %q, want %q", res.StatusCode, body, seen, want)
+	}
+	if set := strings.Join(res.Header["Set-Cookie"], "\n"); !strings.Contains(set, "__Host-Http-access_token=access-1;") {
+		t.Errorf("the answer sets %q", set)
 	}
 }
 

@@ -28,6 +28,7 @@ func (t retryOnce) RoundTrip(r *http.Request) (*http.Response, error) {
 		return res, nil // nothing new was had, or the request cannot be sent again: the upstream's answer stands
 	}
 	res.Body.Close()
+	c.session = renewed // the browser gets what works
 	again := r.Clone(r.Context())
 	if err := p.Delivery.Outbound(again, renewed); err != nil {
 		return nil, err

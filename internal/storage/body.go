@@ -24,6 +24,7 @@ type body struct {
 	Generation uint32         `json:"g"`
 	Presented  time.Time      `json:"gp,omitzero"`
 	Lease      time.Time      `json:"ls,omitzero"`
+	Previous   []byte         `json:"pa,omitempty"`
 }
 
 // tokens is session.Tokens under stored names. The compiler keeps the two alike.
@@ -47,10 +48,14 @@ type life struct {
 }
 
 func encodeBody(s *session.Session) ([]byte, error) {
+	var previous []byte
+	if s.Previous != [32]byte{} {
+		previous = s.Previous[:]
+	}
 	return json.Marshal(body{
 		V: bodyVersion, Provider: s.Grant.Provider, Issuer: s.Grant.Issuer, Subject: s.Grant.Subject, SID: s.Grant.SID,
 		Claims: s.Grant.Claims, Tokens: tokens(s.Grant.Tokens), Life: life(s.Life),
-		Generation: s.Generation, Presented: s.Presented, Lease: s.Lease,
+		Generation: s.Generation, Presented: s.Presented, Lease: s.Lease, Previous: previous,
 	})
 }
 
@@ -62,12 +67,14 @@ func decodeBody(text []byte) (*session.Session, error) {
 	if b.V != bodyVersion {
 		return nil, fmt.Errorf("record of version %d, this program knows %d", b.V, bodyVersion)
 	}
-	return &session.Session{
+	s := &session.Session{
 		Grant: session.Grant{
 			Provider: b.Provider, Issuer: b.Issuer, Subject: b.Subject, SID: b.SID, Claims: b.Claims, Tokens: session.Tokens(b.Tokens),
 		},
 		Life:   session.Life(b.Life),
 		Ticket: session.Ticket{Generation: b.Generation, Presented: b.Presented},
 		Lease:  b.Lease,
-	}, nil
+	}
+	copy(s.Previous[:], b.Previous)
+	return s, nil
 }

@@ -20,12 +20,12 @@ func TestBody_StoredFormat(t *testing.T) {
 		},
 		Life:   session.Life{Created: at(3), Seen: at(4), Renewed: at(5), Absolute: at(6), Remember: true},
 		Ticket: session.Ticket{Generation: 7, Presented: at(8)},
-		Lease:  at(9),
+		Lease:  at(9), Previous: [32]byte{1, 2, 31: 3},
 	}
 	const stored = `{"v":1,"p":"main","iss":"https://op.example","sub":"ada","sid":"sid-1","c":{"name":"Ada"},` +
 		`"t":{"a":"A","y":"Bearer","r":"R","i":"I","s":"openid","e":"2026-01-02T01:00:00Z","re":"2026-01-02T02:00:00Z"},` +
 		`"l":{"c":"2026-01-02T03:00:00Z","s":"2026-01-02T04:00:00Z","r":"2026-01-02T05:00:00Z","a":"2026-01-02T06:00:00Z","p":true},` +
-		`"g":7,"gp":"2026-01-02T08:00:00Z","ls":"2026-01-02T09:00:00Z"}`
+		`"g":7,"gp":"2026-01-02T08:00:00Z","ls":"2026-01-02T09:00:00Z","pa":"AQIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAM="}`
 	text, err := encodeBody(s)
 	if err != nil || string(text) != stored {
 		t.Errorf("%v\n%s, want\n%s", err, text, stored)
@@ -36,6 +36,9 @@ func TestBody_StoredFormat(t *testing.T) {
 	}
 	if diff := cmp.Diff(s, opened); diff != "" {
 		t.Error(diff)
+	}
+	if opened, err := decodeBody([]byte(`{"v":1}`)); err != nil || opened.Previous != [32]byte{} { // as it was before there was one
+		t.Errorf("%v, %v", opened, err)
 	}
 	if _, err := decodeBody([]byte(`{"v":2}`)); err == nil {
 		t.Error("a newer version was opened")

@@ -259,7 +259,7 @@ func (p *provider) login() session.Tokens {
 	return p.issue()
 }
 
-func (p *provider) Refresh(ctx context.Context, g session.Grant) (session.Tokens, error) {
+func (p *provider) Refresh(ctx context.Context, g session.Grant, _ session.Want) (session.Tokens, error) {
 	if err := pause(ctx, p.before); err != nil {
 		return session.Tokens{}, &session.Error{Code: session.ProviderDown, Op: "refresh", Err: err}
 	}
