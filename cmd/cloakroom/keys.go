@@ -42,8 +42,10 @@ func csrfKeyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if cfg.Guard.CSRF != "token" {
-				fmt.Fprintln(c.ErrOrStderr(), "note: the configuration does not say csrf: token, so nobody sends such tokens yet")
+			fmt.Fprintln(c.ErrOrStderr(), "With this key an API that gets the access token in a cookie checks the CSRF token beside it. Give it to such APIs only, as a secret:\n"+
+				"whoever has it can make CSRF tokens. It opens no session and no cookie.")
+			if cfg.Guard.CSRF != "token" || !cfg.Tokens.InCookies() {
+				fmt.Fprintln(c.ErrOrStderr(), "note: "+cfg.File+" does not say csrf: token with tokens.delivery cookie or split, so no API gets such tokens yet")
 			}
 			_, err = fmt.Fprintln(c.OutOrStdout(), key)
 			return err
