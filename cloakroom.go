@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -129,12 +130,13 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 		}
 		g.providers[name] = p
 	}
-	if g.guard, err = guard.New(own, cfg.Guard, ring); err != nil {
+	if g.guard, err = guard.New(own, guardOptions(cfg), ring); err != nil {
 		return nil, fmt.Errorf("cloakroom: guard: %w", err)
 	}
 	jar := cfg.Tokens.Jar(cookie.New(own.Secure(), own.Port()))
 	var companion func(*session.Session) string
-	if cfg.Guard.CSRF == guard.CSRFToken {
+	if cfg.Guard.CSRF == guard.CSRFToken && cfg.Tokens.InCookies() {
+		g.guard.NameByToken()
 		companion = g.guard.Companion
 	}
 	deliver, err := delivery.New(cfg.Tokens, own, jar, cfg.Session, companion, cfg.Observe.Log)
@@ -202,6 +204,15 @@ func proxies(prefixes []netip.Prefix) (origin.Proxies, error) {
 		texts[i] = p.String()
 	}
 	return origin.ParseProxies(texts)
+}
+
+// guardOptions lets front ends on other origins send bearers where a route takes them from pages.
+func guardOptions(cfg Config) guard.Options {
+	o := cfg.Guard
+	if cfg.Tokens.Delivery == "memory" {
+		o.OriginHeaders = slices.Concat(o.OriginHeaders, []string{"Authorization"})
+	}
+	return o
 }
 
 // sound holds what the fields promise.

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -191,6 +192,21 @@ func (p *page) json(t *testing.T) map[string]any {
 	return v
 }
 
+// varies are the request headers that an answer says it depends on. None is said twice.
+func (p *page) varies(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	for _, line := range p.Header["Vary"] {
+		for name := range strings.SplitSeq(line, ",") {
+			if name = strings.TrimSpace(name); slices.Contains(names, name) {
+				t.Errorf("%s: Vary says %s twice: %q", p.URL, name, p.Header["Vary"])
+			}
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // request is one request to make.
 type request struct {
 	method string
@@ -199,6 +215,7 @@ type request struct {
 	nav    bool
 	header http.Header
 	body   string
+	chunks bool // the body says nothing of its length
 }
 
 func (b *browser) jar(path, site, method string, nav bool) string {
@@ -244,10 +261,15 @@ func (b *browser) do(q request) *page {
 	for name, values := range q.header {
 		req.Header[name] = values
 	}
+	if q.chunks {
+		req.ContentLength = -1
+	}
 	if q.site != "" {
 		req.Header.Set("Sec-Fetch-Site", q.site)
-		req.Header.Set("Sec-Fetch-Mode", "cors")
-		req.Header.Set("Sec-Fetch-Dest", "empty")
+		if req.Header.Get("Sec-Fetch-Dest") == "" { // else it is what a test has it
+			req.Header.Set("Sec-Fetch-Mode", "cors")
+			req.Header.Set("Sec-Fetch-Dest", "empty")
+		}
 		if q.nav {
 			req.Header.Set("Sec-Fetch-Mode", "navigate")
 			req.Header.Set("Sec-Fetch-Dest", "document")

@@ -24,8 +24,8 @@ func options(f *form, c *Config) {
 	f.text(&c.Admin, "admin", "127.0.0.1:9090", "Health, readiness and metrics. Never the public port; `off` for none.", orOff(address))
 	f.flag(&c.PProf, "pprof", false, "Serve Go profiles under `/debug/pprof/` of the admin listener.")
 	f.text(&c.Endpoints.Prefix, "prefix", "/auth/", "Path of Cloakroom's own endpoints.", prefix)
-	f.words(&c.Guard.Origins, "origins", nil, "Front ends on other origins that may use the session: exact, scheme and port included.", origin)
-	f.words(&c.Guard.OriginHeaders, "origin_headers", nil, "Headers that scripts on these origins may send beside the usual ones.", headerName)
+	f.words(&c.Guard.Origins, "origins", nil, "Front ends on other origins of the same site that may use the session and read answers (CORS): exact, scheme and port included.", origin)
+	f.words(&c.Guard.OriginHeaders, "origin_headers", nil, "Headers that scripts on these origins may send beside the usual ones, like `apollo-require-preflight`.", headerName)
 	f.word(&c.Guard.CSRF, "csrf", "origin", []string{"origin", "header", "token"}, "How a request proves that it was meant, beside where it comes from: by nothing more (`origin`), by any `X-CSRF-Token` (`header`), or by the one of its session (`token`), in that header or in the form field `_csrf`.")
 	f.prefixes(&c.Trusted, "trusted_proxies", "Networks of the proxies in front, whose `X-Forwarded-For` counts.")
 	var keys []secret

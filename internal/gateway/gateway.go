@@ -98,6 +98,9 @@ const (
 	answers                // a provider's answer: it comes from another site by its nature, and brings its own proof
 )
 
+// shares reports whether scripts of listed origins may ask an endpoint and read its answer. The others are for navigations.
+func (a access) shares() bool { return a == guarded || a == public }
+
 // endpoints is the route table. The endpoint page of the docs is written from it.
 func (g *Gateway) endpoints() []endpoint {
 	return []endpoint{
@@ -106,10 +109,10 @@ func (g *Gateway) endpoints() []endpoint {
 		{"GET", "callback", answers, g.callback, "The provider's answer, as a query."},
 		{"POST", "callback", answers, g.callback, "The provider's answer, as a form (`form_post`)."},
 		{"GET", "continue", document, g.proceed, "Where a finished login goes on within our own origin, so that the Strict cookie comes along."},
-		{"GET", "session", guarded, g.session, "What the page may know of its session. Never a token, and never an activity."},
+		{"GET", "session", guarded, g.session, "What the page may know of its session, and with `csrf: token` the `csrf_token` that its requests bring. Never an access token, and never an activity."},
 		{"POST", "refresh", guarded, g.refresh, "Renews the access token, unless it is younger than 10 s: 204, or 401 when the session is over. Sets the cookies with the token again, where there are such. An activity."},
 		{"POST", "token", guarded, g.token, "Only with `tokens.delivery: memory`: `{\"access_token\", \"token_type\", \"expires_in\"}` and nothing else. The body, a form or JSON, may have a `scope`: then the token is good for no more than that. An activity."},
-		{"POST", "logout", guarded, g.logout, "Ends the session, `?everywhere=1` all of the person's; `?return_to=` is where the person goes afterwards. Answers a `fetch` with `{\"logout_url\"}`, a form with a redirect."},
+		{"POST", "logout", guarded, g.logout, "Ends the session, `?everywhere=1` all of the person's; `?return_to=` is where the person goes afterwards. Answers a `fetch` with `{\"logout_url\"}`, a form with a redirect. With `csrf: token` a form has the field `_csrf`; with `header` a form cannot sign out."},
 		{"GET", "logout/next", document, g.logoutNext, "Goes on to the provider, once: the `logout_url` of a logout by `fetch`."},
 		{"GET", "signed-out", public, g.signedOut, "Where the provider sends the person back to after a logout."},
 		{"GET", "client.js", public, g.client, "The TypeScript client, compiled."},
@@ -127,22 +130,26 @@ func Documentation() string {
 }
 
 func (g *Gateway) mount(metrics *telemetry.Metrics) {
-	methods, shared := map[string][]string{}, map[string]bool{}
+	methods, shares := map[string][]string{}, map[string]bool{}
 	for _, e := range g.endpoints() {
 		if _, mediates := g.Delivery.(session.Mediator); e.path == "token" && !mediates {
 			continue // there is no token for a page to have
 		}
 		meter := metrics.Route(g.options.Prefix + e.path)
 		methods[e.path] = append(methods[e.path], e.method)
-		shared[e.path] = e.access == guarded
+		shares[e.path] = e.access.shares()
 		g.mux.HandleFunc(e.method+" "+g.options.Prefix+e.path, func(w http.ResponseWriter, r *http.Request) {
 			g.serve(w, r, e, meter)
 		})
 	}
 	for path, allowed := range methods {
 		g.mux.HandleFunc(g.options.Prefix+path, func(w http.ResponseWriter, r *http.Request) {
-			if shared[path] && g.Guard.Preflight(w, r, allowed) {
+			if shares[path] && guard.IsPreflight(r) {
+				g.Guard.Preflight(w, r, allowed)
 				return
+			}
+			if shares[path] {
+				g.Guard.Share(w.Header(), r)
 			}
 			w.Header().Set("Allow", strings.Join(allowed, ", "))
 			g.Answers.Fail(w, r, session.Fail(session.BadMethod, "route", "%s %s", r.Method, path))
@@ -163,10 +170,10 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, e endpoint, mete
 	if r.ContentLength != 0 { // no endpoint takes a body worth waiting for
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(10 * time.Second))
 	}
-	if e.access == guarded {
+	if e.access.shares() {
 		g.Guard.Share(w.Header(), r)
 	}
-	if err := g.admit(r, e.access); err != nil {
+	if err := g.admit(r, e); err != nil {
 		g.Answers.Fail(w, r, err)
 		return
 	}
@@ -179,11 +186,11 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, e endpoint, mete
 }
 
 // admit decides whether a request may reach an endpoint at all.
-func (g *Gateway) admit(r *http.Request, a access) error {
-	if r.Method == http.MethodHead && (a == document || a == answers) {
+func (g *Gateway) admit(r *http.Request, e endpoint) error {
+	if r.Method == http.MethodHead && (e.access == document || e.access == answers) {
 		return session.Fail(session.BadMethod, "admit", "HEAD begins and ends nothing")
 	}
-	switch a {
+	switch e.access {
 	case guarded:
 		if err := g.Guard.Check(r); err != nil {
 			g.record(r, audit.Event{Action: audit.Refused, Reason: string(session.CodeOf(err))})
@@ -193,12 +200,11 @@ func (g *Gateway) admit(r *http.Request, a access) error {
 			return nil
 		}
 		s, err := g.Desk.Look(r.Context(), r)
-		switch session.CodeOf(err) {
-		case "":
-		case session.None, session.Expired, session.Ended:
-			return nil // there is no session to misuse; the endpoint says what that means
-		default:
-			return err
+		if code := session.CodeOf(err); e.path == "logout" && (code == session.None || code == session.Expired || code == session.Ended) {
+			return nil // whoever is signed out already may sign out
+		}
+		if err != nil {
+			return err // also where there is no session: one that were found after this would be unchecked
 		}
 		if err := g.Guard.CheckToken(r, s); err != nil {
 			g.record(r, s.Event(audit.Refused, string(session.CodeOf(err))))

@@ -2,8 +2,6 @@ package guard
 
 import (
 	"bytes"
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -39,6 +37,7 @@ const tokenHeaderKey = "X-Csrf-Token" // as net/http writes it
 type tokens struct {
 	key  []byte // for the MACs; other services have it too
 	sids []byte // names sessions: never leaves
+	jwt  bool   // the access token says whom an API sees
 }
 
 func newTokens(ring *seal.Keyring) *tokens {
@@ -47,6 +46,14 @@ func newTokens(ring *seal.Keyring) *tokens {
 
 // Key is the key of CSRF tokens, for APIs that check them: 32 bytes that a new sealing key does not change.
 func Key(ring *seal.Keyring) []byte { return ring.Lasting("csrf") }
+
+// NameByToken has CSRF tokens name the person of the access token, where that is a JWT, and not who signed in: an API that gets
+// it in a cookie knows nobody else. Call it before the guard is used.
+func (g *Guard) NameByToken() {
+	if g.tokens != nil {
+		g.tokens.jwt = true
+	}
+}
 
 // Token returns the token of a session for its page, "" if there is none to bring.
 func (g *Guard) Token(s *session.Session) string {
@@ -64,31 +71,27 @@ func (g *Guard) Companion(s *session.Session) string {
 	return "1." + g.tokens.sid(s) + "." + g.tokens.mac("cookie", s)
 }
 
+// sid names a session and opens nothing: it is seen by every API of the site.
 func (t *tokens) sid(s *session.Session) string {
-	sum := seal.Derive(t.sids, string(s.ID[:]))
+	sum := seal.HMAC(t.sids, s.ID[:])
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
 func (t *tokens) mac(purpose string, s *session.Session) string {
-	issuer, subject := person(s)
-	h := hmac.New(sha256.New, t.key)
-	for _, line := range []string{"cloakroom-csrf-1", purpose, encode(issuer), encode(subject)} {
-		io.WriteString(h, line+"\n")
-	}
-	io.WriteString(h, t.sid(s))
-	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
+	issuer, subject := t.person(s)
+	sum := seal.HMAC(t.key, []byte("cloakroom-csrf-1\n"+purpose+"\n"+encode(issuer)+"\n"+encode(subject)+"\n"+t.sid(s)))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 func encode(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
 
-// person is who the access token is about, if it is a JWT that says so: that is whom an API sees. Else it is who signed in.
-func person(s *session.Session) (issuer, subject string) {
+func (t *tokens) person(s *session.Session) (issuer, subject string) {
 	var claims struct {
 		Issuer  string `json:"iss"`
 		Subject string `json:"sub"`
 	}
 	parts := strings.Split(s.Grant.Tokens.Access, ".")
-	if len(parts) == 3 {
+	if t.jwt && len(parts) == 3 {
 		text, err := base64.RawURLEncoding.DecodeString(parts[1])
 		if err == nil && json.Unmarshal(text, &claims) == nil && claims.Issuer != "" && claims.Subject != "" {
 			return claims.Issuer, claims.Subject
@@ -97,24 +100,41 @@ func person(s *session.Session) (issuer, subject string) {
 	return s.Grant.Issuer, s.Grant.Subject
 }
 
-// checkHeader is for CSRFHeader. Every request carries the header, reads too. What cannot send one has to come from our own
-// origin: EventSource, WebSocket, images, scripts, downloads; a document navigation that reads passes as the table has it. A form
-// that writes cannot send one either and is refused: whoever has such forms takes CSRFToken.
-func checkHeader(r *http.Request) error {
+// checkHeader is for CSRFHeader. Every request carries the header, reads too (browser-based apps §6.1.3.3.2). What no script sends
+// has no way to, and passes by another proof:
+//
+//   - a document navigation that reads, as the table has it: a link from anywhere may lead to a page;
+//   - a WebSocket, by an Origin that is ours or listed. Browsers always send one, while Chromium sends no Sec-Fetch-Site there;
+//   - EventSource, images, scripts, frames, downloads, if they read and the browser says that our own origin asks.
+//
+// A form that writes cannot send one either, and is refused: the draft has no exception for it, and where it came from would be all
+// that is left. Whoever has such forms takes CSRFToken. So is a read of which the browser says nothing, as those from before 2023
+// do: it could be anything.
+func (g *Guard) checkHeader(r *http.Request) error {
 	if values := r.Header[tokenHeaderKey]; len(values) > 0 && values[0] != "" {
 		return nil
 	}
-	upgrade := origin.IsUpgrade(r)
-	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
-	site := first(r.Header["Sec-Fetch-Site"])
 	switch {
-	case !reads:
-	case origin.IsDocument(r) && !upgrade:
-		return nil
-	case site == "same-origin" && (upgrade || first(r.Header["Sec-Fetch-Dest"]) != "empty" || strings.HasPrefix(r.Header.Get("Accept"), "text/event-stream")):
+	case origin.IsUpgrade(r) && r.Method == http.MethodGet:
+		if g.knows(first(r.Header["Origin"])) {
+			return nil
+		}
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+	case origin.IsDocument(r), first(r.Header["Sec-Fetch-Site"]) == "same-origin" && !byScript(r):
 		return nil
 	}
 	return refuse("csrf is header: every request carries "+TokenHeader+"; the client does so by itself, forms that post need csrf: token", "%s without %s", r.Method, TokenHeader)
+}
+
+// byScript reports whether a read may be fetch's or XMLHttpRequest's, which can send headers. In the mode no-cors fetch can not;
+// EventSource looks like fetch and says what it wants.
+func byScript(r *http.Request) bool {
+	switch first(r.Header["Sec-Fetch-Mode"]) {
+	case "navigate", "no-cors": // frames and downloads; images, styles, scripts
+		return false
+	}
+	dest := first(r.Header["Sec-Fetch-Dest"])
+	return (dest == "" || dest == "empty") && first(r.Header["Accept"]) != "text/event-stream"
 }
 
 func first(values []string) string {
@@ -124,8 +144,9 @@ func first(values []string) string {
 	return values[0]
 }
 
-// WantsToken reports whether r must bring the token of its session: CheckToken then decides. Reads need none, they change nothing;
-// nor do WebSockets, which cannot bring one and whose Origin was checked.
+// WantsToken reports whether r must bring the token of its session: CheckToken then decides. Reads need none, they change nothing.
+// Nor does a WebSocket: a page can give it no header, a token in its URL would end up in logs, and the Origin that Check has seen
+// is a browser's own word.
 func (g *Guard) WantsToken(r *http.Request) bool {
 	return g.tokens != nil && r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodOptions
 }
@@ -145,7 +166,7 @@ func (g *Guard) CheckToken(r *http.Request, s *session.Session) error {
 			return refuse(hint, "%s without %s: %w", r.Method, TokenHeader, err)
 		}
 	}
-	if !hmac.Equal([]byte(token), []byte(g.Token(s))) {
+	if !seal.Equal([]byte(token), []byte(g.Token(s))) {
 		return refuse(hint, "the CSRF token is not that of this session")
 	}
 	return nil

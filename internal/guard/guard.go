@@ -106,7 +106,7 @@ func (g *Guard) Check(r *http.Request) error {
 	if err := g.checkOrigin(r); err != nil || !g.header {
 		return err
 	}
-	return checkHeader(r)
+	return g.checkHeader(r)
 }
 
 func (g *Guard) checkOrigin(r *http.Request) error {

@@ -8,11 +8,17 @@ import "net/http"
 func APIHeaders(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h["Cross-Origin-Resource-Policy"] = SameOrigin
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Add("Vary", "Cookie, Origin, Sec-Fetch-Site, Sec-Fetch-Mode, Sec-Fetch-Dest") // what the guard looks at
+	Vary(h, varyAPI)
 }
+
+// What the guard looks at: it answers the same address otherwise for another origin, or another way to ask (X11).
+var varyAPI = []string{"Cookie, Origin, Sec-Fetch-Site, Sec-Fetch-Mode, Sec-Fetch-Dest"}
+
+// SameOrigin is a Cross-Origin-Resource-Policy: no page of another origin may load an answer past CORS.
+var SameOrigin = []string{"same-origin"}
 
 // StrictTransport sets HSTS for a year, hosts under ours included, when our own origin is https (RFC 6797). It leaves this
 // machine's own names alone: there the promise would bind every other program on every port.

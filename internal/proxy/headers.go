@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/cloakroom-go/cloakroom/internal/guard"
 	"github.com/cloakroom-go/cloakroom/internal/telemetry"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -161,8 +162,8 @@ var usual = map[string][]string{
 // Shared by all answers; nothing appends to them in place.
 var (
 	noStore    = []string{"no-store"}
-	varyCookie = []string{"Cookie"}
-	varyBearer = []string{"Cookie, Authorization"}
+	varyCookie = []string{"Cookie, Origin, Sec-Fetch-Site"} // the session's, and what the guard looks at
+	varyBearer = []string{"Cookie, Origin, Sec-Fetch-Site, Authorization"}
 )
 
 // finish sets the headers of an answer right before they go out, when nothing can clear them any more: cookies by what is
@@ -173,15 +174,10 @@ func (p *Proxy) finish(x *telemetry.Exchange, r *http.Request, s *session.Sessio
 	if p.transport != nil {
 		h["Strict-Transport-Security"] = p.transport
 	}
+	if s != nil || optional {
+		p.guarded(h)
+	}
 	p.Guard.Share(h, r)
-	if s == nil && !optional {
-		return
-	}
-	if vary, ok := h["Vary"]; ok {
-		h["Vary"] = append(vary[:len(vary):len(vary)], p.vary...)
-	} else {
-		h["Vary"] = p.vary
-	}
 	if s == nil {
 		return
 	}
@@ -191,4 +187,13 @@ func (p *Proxy) finish(x *telemetry.Exchange, r *http.Request, s *session.Sessio
 		h["Cache-Control"] = noStore
 	}
 	p.Desk.Write(x, r, s)
+}
+
+// guarded sets what goes for every answer behind the guard: it depends on what the guard looks at, and no page of another origin
+// loads it past CORS (K5), unless the application knows better.
+func (p *Proxy) guarded(h http.Header) {
+	guard.Vary(h, p.vary)
+	if _, ok := h["Cross-Origin-Resource-Policy"]; !ok {
+		h["Cross-Origin-Resource-Policy"] = guard.SameOrigin
+	}
 }

@@ -78,6 +78,7 @@ type route struct {
 	Route
 	meter   *telemetry.RouteMeter
 	methods map[string]bool // nil: any
+	shares  []string        // those that a preflight is told; nil: any
 	to      destination
 }
 
@@ -105,10 +106,11 @@ func (p *Proxy) mount(r Route, metrics *telemetry.Metrics) (*route, error) {
 	}
 	m.meter = metrics.Route(r.Path)
 	if len(r.Methods) > 0 {
-		m.methods = set(r.Methods...)
+		m.methods, m.shares = set(r.Methods...), r.Methods
 	}
 	var err error
 	if m.Files != "" {
+		m.shares = []string{http.MethodGet, http.MethodHead}
 		m.to, err = p.newFolder(m)
 	} else {
 		m.to, err = p.newUpstream(m)
@@ -135,7 +137,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.Route = route.meter
-	if p.Guard.Preflight(x, r, route.Methods) {
+	if p.preflight(x, r, route.shares) {
 		return
 	}
 	if !route.takes(r.Method) {
@@ -153,6 +155,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s, err := p.attend(r, route)
 	switch {
 	case err != nil:
+		p.guarded(x.Header())
 		p.turnAway(x, r, err)
 		return
 	case s != nil:
@@ -199,10 +202,7 @@ func (p *Proxy) attend(r *http.Request, route *route) (*session.Session, error) 
 		p.refused(r, nil, err)
 		return nil, err
 	}
-	if err := p.checkToken(r); err != nil {
-		return nil, err
-	}
-	s, err := p.Desk.Use(r.Context(), r)
+	s, err := p.use(r)
 	// Whoever brings a token does not mean to be anonymous: it is told that the token is no longer good.
 	anonymous := route.Auth == AuthOptional && !(p.mediates(route) && len(r.Header["Authorization"]) > 0)
 	if err != nil {
@@ -227,32 +227,40 @@ func (p *Proxy) attend(r *http.Request, route *route) (*session.Session, error) 
 	return s, nil
 }
 
-// checkToken asks for the CSRF token of a request's session, before the request counts as anything (X10).
-func (p *Proxy) checkToken(r *http.Request) error {
-	if !p.Guard.WantsToken(r) {
-		return nil
+// use takes the session of a request, once it has brought that session's CSRF token where one is wanted: what is refused counts as
+// nothing, and renews nothing (X10).
+func (p *Proxy) use(r *http.Request) (*session.Session, error) {
+	if p.Guard.WantsToken(r) {
+		s, err := p.Desk.Look(r.Context(), r)
+		if err != nil {
+			return nil, err // also where there is no session: one that were found after this would be unchecked
+		}
+		// The token may be in a form that takes its time to come.
+		control := http.NewResponseController(telemetry.Of(r))
+		_ = control.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if err := p.Guard.CheckToken(r, s); err != nil {
+			p.refused(r, s, err)
+			return nil, err
+		}
+		_ = control.SetReadDeadline(time.Time{})
 	}
-	s, err := p.Desk.Look(r.Context(), r)
-	if signedOut(err) {
-		return nil // there is no session to misuse; Use says so, and what it means here
-	}
-	if err != nil {
-		return err
-	}
-	// The token may be in a form that takes its time to come.
-	control := http.NewResponseController(telemetry.Of(r))
-	_ = control.SetReadDeadline(time.Now().Add(10 * time.Second))
-	if err := p.Guard.CheckToken(r, s); err != nil {
-		p.refused(r, s, err)
-		return err
-	}
-	_ = control.SetReadDeadline(time.Time{})
-	return nil
+	return p.Desk.Use(r.Context(), r)
 }
 
 // mediates reports whether the cookie alone does not open a route. It does open files: the browser itself asks for them, and can
 // bring nothing else; they hold no token and change nothing.
 func (p *Proxy) mediates(route *route) bool { return p.mediator != nil && route.Files == "" }
+
+// preflight answers a CORS preflight and reports whether r was one. It is not behind the guard, which would ask for a session's
+// cookie or a header, and browsers send neither; nor is it shared, being no answer for scripts.
+func (p *Proxy) preflight(x *telemetry.Exchange, r *http.Request, methods []string) bool {
+	if !guard.IsPreflight(r) {
+		return false
+	}
+	x.BeforeHeaders = nil
+	p.Guard.Preflight(x, r, methods)
+	return true
+}
 
 // turnAway answers a request that may not pass, and clears the cookies of a session that ended because of it.
 func (p *Proxy) turnAway(w http.ResponseWriter, r *http.Request, err error) {
@@ -288,7 +296,7 @@ func (p *Proxy) Require(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := telemetry.Of(r)
 		x.BeforeHeaders = func(http.Header) { p.finish(x, r, nil, false) }
-		if p.Guard.Preflight(x, r, nil) {
+		if p.preflight(x, r, nil) {
 			return
 		}
 		if !anyRoute.takes(r.Method) {
@@ -297,6 +305,7 @@ func (p *Proxy) Require(next http.Handler) http.Handler {
 		}
 		s, err := p.attend(r, anyRoute)
 		if err != nil {
+			p.guarded(x.Header())
 			p.turnAway(x, r, err)
 			return
 		}

@@ -279,6 +279,13 @@ func Derive(secret []byte, purpose string) [32]byte {
 	return [32]byte(mac.Sum(nil))
 }
 
+// HMAC is HMAC-SHA256 as it is, for what others compute as well. The key must serve nothing else.
+func HMAC(key, text []byte) [32]byte {
+	mac := hmac.New(sha256.New, key)
+	mac.Write(text)
+	return [32]byte(mac.Sum(nil))
+}
+
 // Hash is SHA-256 under a purpose: for secrets of full entropy only.
 func Hash(purpose string, secret []byte) [32]byte {
 	text := make([]byte, 0, 64)
