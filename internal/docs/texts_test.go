@@ -9,8 +9,8 @@ browser asks for follows [` + "`routes`" + `](config.md#routes).
 
 Whoever calls an endpoint that uses the session cookie passes the guard first, see [security](security.md#requests). The endpoints that a
 person visits (` + "`login`, `register`, `continue`, `logout/next`" + `) answer navigations only: a browser's image, frame or ` + "`fetch`" + ` starts nothing.
-Errors are in [one form](errors.md). Scripts of front ends in [` + "`origins`" + `](security.md#front-ends-on-other-origins) may call ` + "`session`, `refresh`, `token`" + ` and
-` + "`logout`" + ` and import ` + "`client.js`" + `. What such a request has to prove is decided by [` + "`csrf`" + `](security.md#by-option-a-header-or-a-token).
+Errors are in [one form](errors.md). Scripts of front ends in [` + "`origins`" + `](security.md#front-ends-on-other-origins) may call those that
+use the session cookie, and import ` + "`client.js`" + `. What such a request has to prove is decided by [` + "`csrf`" + `](security.md#by-option-a-header-or-a-token).
 
 No answer holds a refresh token. None holds an access token, unless a [delivery](security.md#how-the-token-reaches-the-api) was chosen that puts
 it into cookies, or hands it to the page (` + "`POST token`" + `). One holds the ID token: the redirect to the provider's logout, or the form in place of a long one, carries it as ` + "`id_token_hint`" + `, as the standard asks (OpenID Connect RP-Initiated Logout §2). It says who signed in, and opens nothing at an
