@@ -119,6 +119,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	}()
 
 	prefix := cfg.Endpoints.Prefix
+	issuers := map[string]delivery.Issuer{}
 	for name, o := range cfg.Providers {
 		redirectURI, err := url.Parse(own.String() + prefix + "callback")
 		if err != nil {
@@ -128,7 +129,12 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 		if err != nil {
 			return nil, fmt.Errorf("cloakroom: %w", err)
 		}
-		g.providers[name] = p
+		g.providers[name], issuers[o.Issuer] = p, p
+		for _, r := range cfg.Routes {
+			if r.Bearer == BearerAccept && r.Audience == o.ClientID {
+				return nil, fmt.Errorf("cloakroom: route %q: audience is the client_id of provider %q: ID tokens are for that, an API has a name of its own", r.Path, name)
+			}
+		}
 	}
 	if g.guard, err = guard.New(own, guardOptions(cfg), ring); err != nil {
 		return nil, fmt.Errorf("cloakroom: guard: %w", err)
@@ -163,9 +169,13 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cloakroom: %w", err)
 	}
+	bearers, err := delivery.NewBearers(issuers)
+	if err != nil {
+		return nil, fmt.Errorf("cloakroom: %w", err)
+	}
 	g.proxy, err = proxy.New(proxy.Parts{
 		Own: own, Guard: g.guard, Desk: desk, Delivery: deliver, Answers: answers, Audit: sink, Live: g.live,
-		Allow: cfg.Endpoints.Allow,
+		Verifier: bearers, Allow: cfg.Endpoints.Allow,
 	}, cfg.Routes, metrics)
 	if err != nil {
 		return nil, fmt.Errorf("cloakroom: %w", err)

@@ -32,6 +32,7 @@ type (
 	//   - UserinfoOff bool: do not ask the userinfo endpoint for claims
 	//   - RegisterHint string: how to ask for the sign-up page: prompt (default, prompt=create) or screen_hint
 	//   - Algorithms []string: accepted signatures of ID tokens; default RS256
+	//   - AccessType string: typ of access tokens that come without a session, for Route.Bearer: at+jwt (default, RFC 9068), or JWT for JWT or none
 	Provider = oidc.Options
 	// Route sends the requests under one path to an upstream or a folder. Exactly one of Upstream and Files is set.
 	//   - Path string: "/api/" and all below it, or exactly "/health"; the longest match wins
@@ -44,6 +45,8 @@ type (
 	//   - MaxBody int64: bytes a request may carry; default 32 MiB, -1 for no limit
 	//   - Identity map[string]string: header to claim; a client's copies are dropped, absent claims are sent empty
 	//   - Allow *Allow: narrows EndpointOptions.Allow
+	//   - Bearer: BearerAccept opens it to access tokens that come without a session, from native apps and machines
+	//   - Audience string: whom such a token must be for; needed with Bearer
 	//   - File: how Files are served: Fallback (file for navigations to paths without one; "" is index.html, "-" none), Headers
 	//     (set on every answer), CSP ("" is a strict starter policy, "off" none), Private (no shared cache; set where Auth is on)
 	Route = proxy.Route
@@ -89,6 +92,9 @@ const (
 	AuthOptional = proxy.AuthOptional
 	AuthOff      = proxy.AuthOff
 )
+
+// BearerAccept is what Route.Bearer may say.
+const BearerAccept = proxy.BearerAccept
 
 // Config is everything a gateway is made of. URL, Keys, Store and one provider are needed; the zero value of the rest is its
 // default.

@@ -383,7 +383,10 @@ func TestMemory_FilesOpenByTheCookie(t *testing.T) {
 // A WebSocket cannot bring a bearer. The cookie opens it, and Origin, which no page can choose, keeps others out.
 func TestMemory_X9_WebSocket(t *testing.T) {
 	var hits atomic.Int32
-	r := newRig(t, func(c *cloakroom.Config) { inMemory(c); withRoutes(cloakroom.Route{Path: "/ws/", Upstream: echoServer(t, &hits)})(c) })
+	r := newRig(t, func(c *cloakroom.Config) {
+		inMemory(c)
+		withRoutes(cloakroom.Route{Path: "/ws/", Upstream: echoServer(t, &hits)})(c)
+	})
 	b := r.browser()
 	b.visit("/auth/login?return_to=/open/")
 	for _, from := range []string{"https://evil.example", "https://other.example.com", "null", ""} {

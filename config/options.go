@@ -107,6 +107,8 @@ func provider(f *form, name string, c *Config) {
 	f.word(&p.RegisterHint, "register_hint", "prompt", []string{"prompt", "screen_hint"}, "How to ask for the sign-up page: `prompt=create`, or `screen_hint=signup`.")
 	f.words(&p.Algorithms, "algorithms", []string{"RS256"}, "Signatures of ID tokens that are accepted.", algorithm)
 
+	f.word(&p.AccessType, "access_token_type", "at+jwt", []string{"at+jwt", "JWT"}, "The `typ` of its access tokens, for routes with `bearer: accept`: as RFC 9068 has it, or `JWT` for a provider that writes that, or nothing, into all its tokens.")
+
 	if !providerName.MatchString(name) && f.docs == nil {
 		f.wrong(f.at, "%q is no name for a provider; take up to 32 of a to z, 0 to 9, - and _", name)
 	}
@@ -134,6 +136,8 @@ func route(f *form, c *Config) {
 	f.size(&r.MaxBody, "max_body", 32<<20, "Bytes that a request may carry: 65536, 512KiB, 32MiB; `off` for no limit.")
 	f.table(&r.Identity, "identity", "Headers for the upstream, with the claim that each holds. A client's own copies are dropped. With several providers send `iss` beside `sub`: only both together name a person.", identityHeader)
 	r.Allow = allow(f)
+	f.word((*string)(&r.Bearer), "bearer", "", []string{string(cloakroom.BearerAccept)}, "`accept` opens the route to access tokens that come without a session, from native apps and machines: JWTs of a provider, for `audience`.")
+	f.text(&r.Audience, "audience", "", "Whom a token that comes by `bearer` must be for (`aud`).", oneLine)
 	f.table(&r.File.Headers, "headers", "Headers of every answer with a file.", answerHeader)
 	f.text(&r.File.CSP, "csp", "", "`Content-Security-Policy` of pages; without it a strict starter policy, `off` for none.", oneLine)
 	f.text(&r.File.Fallback, "fallback", "index.html", "File for a page whose path is no file; `off` for none.", oneLine)
@@ -152,11 +156,13 @@ func route(f *form, c *Config) {
 	case up:
 		f.only("a route with files", "headers", "csp", "fallback")
 	default:
-		f.only("a route with an upstream", "strip_prefix", "timeout", "max_body", "identity", "methods")
+		f.only("a route with an upstream", "strip_prefix", "timeout", "max_body", "identity", "methods", "bearer", "audience")
 	}
 	if r.Auth == cloakroom.AuthOff {
 		f.only("a route that looks at the session; auth: off does not", "identity")
+		f.only("a route that looks at who comes; auth: off does not", "bearer")
 	}
+	bearer(f, c, &r)
 	if r.Auth != cloakroom.AuthRequired {
 		f.only("a route that needs a session; elsewhere whoever may not enter has only to sign out", "allow")
 	}
@@ -169,6 +175,21 @@ func route(f *form, c *Config) {
 		}
 	}
 	c.Routes = append(c.Routes, r)
+}
+
+// bearer checks what opens a route beside a session.
+func bearer(f *form, c *Config, r *cloakroom.Route) {
+	switch {
+	case r.Bearer == "" && !f.has("bearer"):
+		f.only("a route with bearer: accept", "audience")
+	case r.Bearer == cloakroom.BearerAccept && r.Audience == "":
+		f.conflict("bearer", "only a token for this API may open it; name its audience")
+	}
+	for _, p := range c.Providers {
+		if r.Audience != "" && p.ClientID == r.Audience {
+			f.conflict("audience", "this is the client_id of a provider: ID tokens are for that, an API has a name of its own")
+		}
+	}
 }
 
 func allow(f *form) *session.Allow {

@@ -11,22 +11,24 @@ type Code string
 
 // The codes, from the request's own faults to ours.
 const (
-	None          Code = "none"           // there is no session: nobody signed in, or a cookie that cannot be opened
-	Expired       Code = "expired"        // there was a session; its time is over
-	Ended         Code = "ended"          // there was a session; it was ended while the request was under way
-	Stolen        Code = "stolen"         // a superseded ticket came back after its grace: two holders
-	BadRequest    Code = "bad_request"    // malformed beyond doubt
-	NotFound      Code = "not_found"      // no such route or endpoint
-	BadMethod     Code = "bad_method"     // the route exists, but not for this method
-	CrossSite     Code = "cross_site"     // the guard refused where the request came from
-	NotAllowed    Code = "not_allowed"    // signed in, but not among those who may enter
-	TooLarge      Code = "too_large"      // a header, body or token over its limit
-	TooMany       Code = "too_many"       // an anonymous limit was reached
+	None        Code = "none"         // there is no session: nobody signed in, or a cookie that cannot be opened
+	Expired     Code = "expired"      // there was a session; its time is over
+	Ended       Code = "ended"        // there was a session; it was ended while the request was under way
+	Stolen      Code = "stolen"       // a superseded ticket came back after its grace: two holders
+	BadRequest  Code = "bad_request"  // malformed beyond doubt
+	NotFound    Code = "not_found"    // no such route or endpoint
+	BadMethod   Code = "bad_method"   // the route exists, but not for this method
+	CrossSite   Code = "cross_site"   // the guard refused where the request came from
+	NotAllowed  Code = "not_allowed"  // signed in, but not among those who may enter
+	TooLarge    Code = "too_large"    // a header, body or token over its limit
+	TooMany     Code = "too_many"     // an anonymous limit was reached
+	LoginLost   Code = "login_lost"   // an answer that matches no login in flight in this browser
+	LoginSpent  Code = "login_spent"  // an answer to a login that was answered before
+	LoginLoop   Code = "login_loop"   // signing in starts over again and again: mostly a browser that refuses cookies
+	LoginDenied Code = "login_denied" // the provider answered with an error parameter
+
+	TokenInvalid  Code = "token_invalid"  // an access token that came without a session is not good for the route
 	TokenRequired Code = "token_required" // there is a session, but the request did not bring its access token along
-	LoginLost     Code = "login_lost"     // an answer that matches no login in flight in this browser
-	LoginSpent    Code = "login_spent"    // an answer to a login that was answered before
-	LoginLoop     Code = "login_loop"     // signing in starts over again and again: mostly a browser that refuses cookies
-	LoginDenied   Code = "login_denied"   // the provider answered with an error parameter
 
 	ProviderDown    Code = "provider_down"     // not reachable, too slow, or a 5xx
 	ProviderRefused Code = "provider_refused"  // it refused our request: client credentials, redirect_uri, the code

@@ -185,6 +185,13 @@ func (p *Provider) RotateKeys() {
 	p.keys = p.keys.next()
 }
 
+// Signer signs tokens outside of any login, as for machines.
+func (p *Provider) Signer() *Signer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return &Signer{p.keys}
+}
+
 // PublicKeys returns the JWKS that an honest provider publishes.
 func (p *Provider) PublicKeys() []any {
 	p.mu.Lock()

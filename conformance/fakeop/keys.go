@@ -94,6 +94,11 @@ func (s *Signer) As(alg jose.SignatureAlgorithm, claims map[string]any) string {
 	return s.With(alg, s.keys.rsa, s.keys.kid("rsa"), claims, nil)
 }
 
+// Typed signs with the provider's ES256 key a token whose header says that it is of this type; "" says nothing.
+func (s *Signer) Typed(typ string, claims map[string]any) string {
+	return s.With(jose.ES256, s.keys.ec, s.keys.kid("ec"), claims, map[string]any{"typ": typ})
+}
+
 // With signs with any key under any id ("": none) and more header members.
 func (s *Signer) With(alg jose.SignatureAlgorithm, key any, kid string, claims, header map[string]any) string {
 	options := &jose.SignerOptions{}

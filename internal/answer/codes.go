@@ -18,23 +18,25 @@ type row struct {
 
 // rows has one row for each code of session. A test keeps it complete.
 var rows = map[session.Code]row{
-	session.None:          {http.StatusUnauthorized, "Please sign in", "You are not signed in.", true, false},
-	session.Expired:       {http.StatusUnauthorized, "Please sign in again", "Your session is over because its time was up.", true, false},
-	session.Ended:         {http.StatusUnauthorized, "Please sign in again", "Your session was ended.", true, false},
-	session.Stolen:        {http.StatusUnauthorized, "Please sign in again", "Your session was ended because it was used from two places.", true, false},
-	session.GrantOver:     {http.StatusUnauthorized, "Please sign in again", "Your sign-in is no longer valid.", true, false},
-	session.BadRequest:    {http.StatusBadRequest, "That did not make sense", "Something in this request is not as it should be. Going back to the start of the application usually helps.", false, true},
-	session.NotFound:      {http.StatusNotFound, "Nothing here", "There is no page at this address.", false, false},
-	session.BadMethod:     {http.StatusMethodNotAllowed, "Not this way", "This address does not take this kind of request.", false, false},
-	session.CrossSite:     {http.StatusForbidden, "Refused", "Another site asked your browser to do this, so it was not done.", false, false},
-	session.NotAllowed:    {http.StatusForbidden, "Not for this account", "You are signed in, but this account may not enter here.", false, false},
-	session.TooLarge:      {http.StatusRequestEntityTooLarge, "Too large", "What was sent is larger than this place takes.", false, false},
-	session.TooMany:       {http.StatusTooManyRequests, "One moment, please", "Too many attempts came from your network. Please wait a minute and try again.", false, true},
+	session.None:        {http.StatusUnauthorized, "Please sign in", "You are not signed in.", true, false},
+	session.Expired:     {http.StatusUnauthorized, "Please sign in again", "Your session is over because its time was up.", true, false},
+	session.Ended:       {http.StatusUnauthorized, "Please sign in again", "Your session was ended.", true, false},
+	session.Stolen:      {http.StatusUnauthorized, "Please sign in again", "Your session was ended because it was used from two places.", true, false},
+	session.GrantOver:   {http.StatusUnauthorized, "Please sign in again", "Your sign-in is no longer valid.", true, false},
+	session.BadRequest:  {http.StatusBadRequest, "That did not make sense", "Something in this request is not as it should be. Going back to the start of the application usually helps.", false, true},
+	session.NotFound:    {http.StatusNotFound, "Nothing here", "There is no page at this address.", false, false},
+	session.BadMethod:   {http.StatusMethodNotAllowed, "Not this way", "This address does not take this kind of request.", false, false},
+	session.CrossSite:   {http.StatusForbidden, "Refused", "Another site asked your browser to do this, so it was not done.", false, false},
+	session.NotAllowed:  {http.StatusForbidden, "Not for this account", "You are signed in, but this account may not enter here.", false, false},
+	session.TooLarge:    {http.StatusRequestEntityTooLarge, "Too large", "What was sent is larger than this place takes.", false, false},
+	session.TooMany:     {http.StatusTooManyRequests, "One moment, please", "Too many attempts came from your network. Please wait a minute and try again.", false, true},
+	session.LoginLost:   {http.StatusBadRequest, "This sign-in cannot be continued", "It was started in another browser, took too long, or was finished already. Starting again helps.", false, true},
+	session.LoginSpent:  {http.StatusBadRequest, "This sign-in was used already", "Each sign-in works once. Starting again helps.", false, true},
+	session.LoginLoop:   {http.StatusBadRequest, "Signing in does not stick", "Your browser seems to refuse this site's cookies, so it forgets that you signed in. Please allow cookies for this site, then try again.", false, true},
+	session.LoginDenied: {http.StatusForbidden, "Signing in was not completed", "The sign-in service did not let you in, or you cancelled. You can try again.", false, true},
+
+	session.TokenInvalid:  {http.StatusUnauthorized, "This access token is no good here", "The access token that came with the request is not for this place, or its time is over.", false, false},
 	session.TokenRequired: {http.StatusUnauthorized, "Not to be opened like this", "This address is for the application's own requests. Going back to the start of the application helps.", false, false},
-	session.LoginLost:     {http.StatusBadRequest, "This sign-in cannot be continued", "It was started in another browser, took too long, or was finished already. Starting again helps.", false, true},
-	session.LoginSpent:    {http.StatusBadRequest, "This sign-in was used already", "Each sign-in works once. Starting again helps.", false, true},
-	session.LoginLoop:     {http.StatusBadRequest, "Signing in does not stick", "Your browser seems to refuse this site's cookies, so it forgets that you signed in. Please allow cookies for this site, then try again.", false, true},
-	session.LoginDenied:   {http.StatusForbidden, "Signing in was not completed", "The sign-in service did not let you in, or you cancelled. You can try again.", false, true},
 
 	session.ProviderDown:    {http.StatusServiceUnavailable, "The sign-in service does not answer", "We cannot reach the service that signs you in. Please try again in a moment.", false, true},
 	session.ProviderRefused: {http.StatusBadGateway, "The sign-in service refused us", "The service that signs you in did not accept this application's request. Trying again may help; if it does not, the people who run this application need to know.", false, true},
@@ -52,6 +54,7 @@ var rows = map[session.Code]row{
 // (RFC 6750 §3).
 var challenges = map[session.Code]struct{ cloakroom, authenticate string }{
 	session.TokenRequired: {TokenRequired, "Bearer"},
+	session.TokenInvalid:  {"", `Bearer error="invalid_token"`},
 }
 
 // steps names the step of a sign-in that failed, by the error's Op, in words that help a person to describe it. The list is

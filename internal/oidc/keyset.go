@@ -22,6 +22,9 @@ const (
 	keysMost   = 500
 )
 
+// opSignature is the Op of errors that are the token's own fault, and not those of its keys' publisher.
+const opSignature = "verify signature"
+
 // keySet verifies signatures with the keys that the provider publishes.
 //
 // A key it does not know makes it fetch them again, once in keysForced however many unknown keys come: that interval is the
@@ -34,7 +37,7 @@ type keySet struct {
 // VerifySignature returns the payload of a compact JWS. ProviderLied: not signed by the provider with an accepted algorithm;
 // ProviderDown, ProviderRefused: its keys cannot be had. It implements go-oidc's KeySet.
 func (k *keySet) VerifySignature(ctx context.Context, token string) ([]byte, error) {
-	const op = "verify signature"
+	const op = opSignature
 	jws, err := jose.ParseSignedCompact(token, k.algorithms)
 	if err != nil {
 		return nil, &session.Error{Code: session.ProviderLied, Op: op, Err: err,
@@ -159,6 +162,15 @@ func newKeySet(c caller, meta *document[*metadata], now func() time.Time, algori
 		return keys, keysFresh, err
 	})
 	return k
+}
+
+// accepting returns a set with the same keys that accepts other algorithms.
+func (k *keySet) accepting(algorithms []string) *keySet {
+	other := &keySet{doc: k.doc}
+	for _, a := range algorithms {
+		other.algorithms = append(other.algorithms, jose.SignatureAlgorithm(a))
+	}
+	return other
 }
 
 func joined(algorithms []jose.SignatureAlgorithm) string {

@@ -31,6 +31,7 @@ type Options struct {
 	UserinfoOff  bool              // do not ask the userinfo endpoint for claims
 	RegisterHint string            // how to ask for the sign-up page: prompt (default, prompt=create) or screen_hint
 	Algorithms   []string          // accepted signatures of ID tokens; default: RS256
+	AccessType   string            // typ of access tokens that come without a session: at+jwt (default, RFC 9068), or JWT for JWT or none
 }
 
 // String leaves the secret out.
@@ -47,8 +48,10 @@ type Provider struct {
 	calls    caller
 	meta     *document[*metadata]
 	keys     *keySet
-	log      *slog.Logger
-	now      func() time.Time
+
+	accessKeys *keySet // the same keys; an access token may be signed otherwise than an ID token
+	log        *slog.Logger
+	now        func() time.Time
 }
 
 var (
@@ -72,6 +75,7 @@ func New(name string, redirectURI *url.URL, o Options, client *http.Client, log 
 	clock := func() time.Time { return p.now() }
 	p.meta = newMetadata(p.calls, o.Issuer, clock)
 	p.keys = newKeySet(p.calls, p.meta, clock, o.Algorithms)
+	p.accessKeys = p.keys.accepting(Algorithms)
 	return p, nil
 }
 
@@ -142,6 +146,7 @@ func (o Options) check() error {
 	}
 	oneOf("auth_method", o.AuthMethod, "", "client_secret_basic", "client_secret_post")
 	oneOf("response_mode", o.ResponseMode, "query", "form_post")
+	oneOf("access_token_type", o.AccessType, "", "at+jwt", "JWT")
 	oneOf("register_hint", o.RegisterHint, "", "prompt", "screen_hint")
 	for _, a := range o.Algorithms {
 		oneOf("algorithms", a, Algorithms...)

@@ -20,7 +20,8 @@ type call struct {
 	*telemetry.Exchange
 	upstream *upstream
 	in       *http.Request    // as the browser sent it
-	session  *session.Session // nil: anonymous
+	session  *session.Session // nil: there is none
+	bearer   *session.Grant   // of the access token that came without a session, nil: none
 	body     *requestBody     // nil: none
 	trailers bool             // the answer may have some
 	length   int64            // that the answer declares; -1: none
@@ -56,7 +57,10 @@ func (c *call) finish(h http.Header) {
 		// a chunked one neither, see Gateway.ServeHTTP.
 		h["Connection"] = closeConnection
 	}
-	c.upstream.proxy.finish(c.Exchange, c.in, c.session, c.upstream.route.Auth == AuthOptional)
+	c.upstream.proxy.finish(c.Exchange, c.in, c.session, c.upstream.route.Auth == AuthOptional || c.bearer != nil)
+	if c.bearer != nil {
+		unshare(h)
+	}
 }
 
 var closeConnection = []string{"close"}
@@ -110,7 +114,7 @@ func (c *call) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // serveSocket forwards a WebSocket, which ends with its session: the page is told first, then the upstream is let go.
 func (c *call) serveSocket() {
-	over, end := c.upstream.proxy.Live.Watch(c.in.Context(), c.session)
+	over, end := c.watch(c.in.Context())
 	defer end()
 	ctx, cancel := context.WithCancelCause(c.in.Context())
 	defer cancel(nil)

@@ -109,7 +109,7 @@ func (c *call) forbids(name string) bool {
 	switch {
 	case undeliverable[name], strings.HasPrefix(name, "Access-Control-"), strings.HasPrefix(name, "Secure-Session-"), strings.HasPrefix(name, "Sec-Session-"):
 		return true
-	case c.session != nil:
+	case c.whose() != nil:
 		return cacheOrders[name] || strings.HasSuffix(name, "Cdn-Cache-Control")
 	}
 	return false
@@ -181,12 +181,17 @@ func (p *Proxy) finish(x *telemetry.Exchange, r *http.Request, s *session.Sessio
 	if s == nil {
 		return
 	}
+	unshare(h)
+	p.Desk.Write(x, r, s)
+}
+
+// unshare keeps an answer that was made for one person out of caches that people share, and out of all if it says nothing itself.
+func unshare(h http.Header) {
 	if control, ok := h["Cache-Control"]; ok {
 		h["Cache-Control"] = unsharedLine(control)
 	} else {
 		h["Cache-Control"] = noStore
 	}
-	p.Desk.Write(x, r, s)
 }
 
 // guarded sets what goes for every answer behind the guard: it depends on what the guard looks at, and no page of another origin

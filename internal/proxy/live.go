@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net/http"
 	"sync"
 	"time"
 
@@ -102,14 +101,6 @@ func (l *Live) Watch(ctx context.Context, s *session.Session) (_ context.Context
 		}
 		l.open.Done()
 	}
-}
-
-// Body returns the body of a streamed answer, which breaks off when the session is over.
-func (l *Live) Body(res *http.Response, s *session.Session) io.ReadCloser {
-	body := res.Body
-	over, end := l.Watch(res.Request.Context(), s)
-	stop := context.AfterFunc(over, func() { body.Close() })
-	return &streamBody{ReadCloser: body, end: func() { stop(); end() }}
 }
 
 type streamBody struct {

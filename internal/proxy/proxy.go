@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ type Parts struct {
 	Answers  *answer.Answers
 	Audit    audit.Sink
 	Live     *Live          // streams that end with their session
+	Verifier Verifier       // for routes that take bearers
 	Allow    *session.Allow // who may enter at all
 }
 
@@ -56,6 +58,9 @@ func New(p Parts, routes []Route, metrics *telemetry.Metrics) (*Proxy, error) {
 	}
 	proxy.vary = varyCookie
 	if proxy.mediator, _ = p.Delivery.(session.Mediator); proxy.mediator != nil {
+		proxy.vary = varyBearer
+	}
+	if slices.ContainsFunc(routes, func(r Route) bool { return r.Bearer == BearerAccept }) {
 		proxy.vary = varyBearer
 	}
 	for _, r := range routes {
@@ -152,10 +157,21 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		route.to.serve(x, r, nil)
 		return
 	}
+	if route.Bearer == BearerAccept {
+		switch grant, err := p.bearing(r, route); {
+		case err != nil:
+			p.turnAway(x, r, err)
+			return
+		case grant != nil:
+			route.to.(*upstream).serveBearer(x, r, grant) // check wants one
+			return
+		}
+	}
 	s, err := p.attend(r, route)
 	switch {
 	case err != nil:
 		p.guarded(x.Header())
+		route.challenge(x.Header(), r, err)
 		p.turnAway(x, r, err)
 		return
 	case s != nil:

@@ -37,6 +37,8 @@ type Route struct {
 	MaxBody     int64             // bytes a request may carry; default 32 MiB, -1: no limit
 	Identity    map[string]string // header → claim; a client's copies are dropped, absent claims are sent empty
 	Allow       *session.Allow    // narrows the gateway's own
+	Bearer      Bearer            // BearerAccept: an access token opens it as well, without a session
+	Audience    string            // whom such a token must be for; needed with Bearer
 	File        files.Options     // how Files are served
 }
 
@@ -54,6 +56,12 @@ func (r *Route) check() error {
 		return fail("auth is %q, not one of required, optional, off", r.Auth)
 	case r.Auth == AuthOff && len(r.Identity) > 0:
 		return fail("identity needs a session, and auth is off")
+	case r.Bearer != "" && r.Bearer != BearerAccept:
+		return fail("bearer is %q, not accept", r.Bearer)
+	case (r.Bearer == BearerAccept) != (r.Audience != ""):
+		return fail("bearer and audience go together: only a token for this API may open it")
+	case r.Bearer == BearerAccept && (r.Upstream == "" || r.Auth == AuthOff):
+		return fail("bearer is for an upstream that looks at who comes; files do not, and auth off neither")
 	case r.Auth != AuthRequired && r.Allow != nil:
 		return fail("allow needs auth required: with %s, whoever may not enter has only to sign out", r.Auth)
 	case !origin.CleanPath(&http.Request{URL: &url.URL{Path: r.Path}}):

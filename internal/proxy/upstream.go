@@ -113,10 +113,13 @@ func rewrite(pr *httputil.ProxyRequest) {
 	if err := p.Delivery.Outbound(out, c.session); err != nil {
 		delete(h, "Authorization")
 	}
+	if c.bearer != nil {
+		h["Authorization"] = []string{"Bearer " + c.bearer.Tokens.Access}
+	}
 	for _, i := range u.identity {
 		value := ""
-		if c.session != nil {
-			value = headerValue(c.session.Grant.Claim(i.claim))
+		if grant := c.whose(); grant != nil {
+			value = headerValue(grant.Claim(i.claim))
 		}
 		h[i.name] = []string{value}
 	}
@@ -187,8 +190,8 @@ func modify(res *http.Response) error {
 			h[name] = []string{c.upstream.public(locations[0])}
 		}
 	}
-	if c.session != nil && res.StatusCode == http.StatusOK && isStream(h.Get("Content-Type")) {
-		res.Body = c.upstream.proxy.Live.Body(res, c.session)
+	if c.whose() != nil && res.StatusCode == http.StatusOK && isStream(h.Get("Content-Type")) {
+		res.Body = c.streamed(res)
 	}
 	return nil
 }

@@ -13,11 +13,12 @@ export const codes = [
   "not_allowed", // signed in, but not among those who may enter
   "too_large", // a header, body or token over its limit
   "too_many", // an anonymous limit was reached
-  "token_required", // there is a session, but the request did not bring its access token along
   "login_lost", // an answer that matches no login in flight in this browser
   "login_spent", // an answer to a login that was answered before
   "login_loop", // signing in starts over again and again: mostly a browser that refuses cookies
   "login_denied", // the provider answered with an error parameter
+  "token_invalid", // an access token that came without a session is not good for the route
+  "token_required", // there is a session, but the request did not bring its access token along
   "provider_down", // not reachable, too slow, or a 5xx
   "provider_refused", // it refused our request: client credentials, redirect_uri, the code
   "provider_lied", // its answer breaks the standard: wrong issuer, signature, nonce, sub …
