@@ -62,6 +62,16 @@ func (b *browser) kept() (cookies []*http.Cookie) {
 	return cookies
 }
 
+// sessionOnly are the cookies of the session alone, as a header.
+func (b *browser) sessionOnly() (lines []string) {
+	for _, c := range b.kept() {
+		if strings.HasPrefix(c.Name, sessionCookie) {
+			lines = append(lines, c.Name+"="+c.Value)
+		}
+	}
+	return lines
+}
+
 // claimsOf reads an access token without verifying it.
 func claimsOf(t *testing.T, token string) map[string]any {
 	t.Helper()
@@ -127,13 +137,18 @@ func TestDelivery_C1_C2_C14_P2_FromLoginToLogout(t *testing.T) {
 			if v["delivery"] != d.options.Delivery {
 				t.Errorf("session: %v", v)
 			}
+			// Who lost them gets them again by asking who is signed in, as the client does first.
+			p := b.do(request{method: "GET", path: "/auth/session", site: "same-origin", header: http.Header{"Cookie": b.sessionOnly()}})
+			if got := tokenIn((&http.Response{Header: p.Header}).Cookies(), d.token, d.sig); got != token {
+				t.Errorf("asked for the session without them: %v", p.Header["Set-Cookie"])
+			}
 			// Routes that look at no session get no token, whatever the browser sends.
 			b.fetch("GET", "/open/")
 			if got := r.last().Header.Get("Cookie"); got != "" {
 				t.Errorf("an open route got %q", got)
 			}
 
-			p, _ := logout(t, b, "")
+			p, _ = logout(t, b, "")
 			if left := b.kept(); len(left) != 0 {
 				t.Errorf("after the logout the browser has %v", left)
 			}
@@ -303,6 +318,44 @@ func TestDelivery_C4_RefusedAtLogin(t *testing.T) {
 	r.browser().signIn()
 }
 
+// Tokens of one byte: what can carry them does.
+func TestDelivery_OneByte(t *testing.T) {
+	for delivery, works := range map[string]bool{"proxy": true, "cookie": true, "split": false, "memory": true} {
+		t.Run(delivery, func(t *testing.T) {
+			r := newRig(t, func(c *cloakroom.Config) {
+				main := c.Providers["main"]
+				main.UserinfoOff = true // it knows only the tokens that it made
+				c.Providers["main"] = main
+				c.Tokens.Delivery = delivery
+			}, fakeop.Tokens(fakeop.Set("access_token", "x")), fakeop.IDToken(fakeop.Drop("at_hash")))
+			b := r.browser()
+			p := b.visit("/auth/login?return_to=/open/")
+			if !works {
+				if p.Status != http.StatusBadGateway || len(b.kept()) != 0 {
+					t.Errorf("%d, the browser has %v", p.Status, b.kept())
+				}
+				return
+			}
+			token := ""
+			if delivery == "memory" {
+				token, _ = b.handed("")
+			}
+			if p := b.bearing("GET", "/api/me", token); p.Status != http.StatusOK {
+				t.Fatalf("%d %s", p.Status, p.Body)
+			}
+			got := r.last()
+			if delivery == "cookie" {
+				token = tokenIn(got.Cookies(), "__Host-Http-access_token", "")
+			} else {
+				token = strings.TrimPrefix(got.Header.Get("Authorization"), "Bearer ")
+			}
+			if token != "x" {
+				t.Errorf("the API got %v", got.Header)
+			}
+		})
+	}
+}
+
 // A token that grows at a renewal is withdrawn from the browser and still reaches the API through the gateway; when it shrinks
 // again, the browser gets it again.
 func TestDelivery_C4_C7_GrowsAndShrinks(t *testing.T) {
@@ -350,6 +403,30 @@ func TestDelivery_R4_WithdrawnWithTheSession(t *testing.T) {
 			}
 			if left := b.kept(); len(left) != 0 {
 				t.Errorf("the browser has %v", left)
+			}
+		})
+	}
+}
+
+// An answer that was under way when the person signed out must not bring the token back.
+func TestDelivery_SlowAnswerAfterLogout(t *testing.T) {
+	for i, d := range slices.Repeat(ofEachKind, 2) {
+		storage := map[bool]string{true: "store", false: "sealed"}[i < len(ofEachKind)]
+		t.Run(d.name+" "+storage, func(t *testing.T) {
+			under, release := make(chan struct{}), make(chan struct{})
+			r := newRig(t, func(c *cloakroom.Config) { c.Tokens, c.Cookie.Storage = d.options, storage })
+			b := r.browser().signIn()
+			r.answerWith(func(http.ResponseWriter, *http.Request) { close(under); <-release })
+			slow := make(chan *page)
+			lost := http.Header{"Cookie": b.sessionOnly()} // it lacks the token: the answer would bring it
+			go func() {
+				slow <- r.browser().do(request{method: "GET", path: "/api/me", site: "same-origin", header: lost})
+			}()
+			<-under
+			logout(t, b, "")
+			close(release)
+			if p := <-slow; p.Status != http.StatusOK || len(p.Header["Set-Cookie"]) != 0 {
+				t.Errorf("%d, and the answer sets %q", p.Status, p.Header["Set-Cookie"])
 			}
 		})
 	}
