@@ -309,7 +309,9 @@ func TestSealed_S9_EndsElsewhere(t *testing.T) {
 			},
 		} {
 			time.Sleep(3 * time.Second)
+			p.mu.Lock()
 			p.dead = false
+			p.mu.Unlock()
 			s, value := a.login(t, p.login())
 			if _, err := b.use(value); err != nil {
 				t.Fatal(err)
@@ -333,9 +335,11 @@ func TestSealed_S9_EndsElsewhere(t *testing.T) {
 			if set := w.Header()["Set-Cookie"]; len(set) != 0 {
 				t.Errorf("a late answer sets %v", set)
 			}
+			p.mu.Lock()
 			if !p.revoked[p.current] {
 				t.Errorf("%s came after the end and was not revoked", p.current)
 			}
+			p.mu.Unlock()
 		}
 	})
 }
