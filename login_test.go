@@ -51,7 +51,7 @@ func TestSessionCookie_C1_C2_Attributes(t *testing.T) {
 			r := newRig(t, func(c *cloakroom.Config) { c.Cookie.SameSite = tt.sameSite })
 			b := r.browser()
 			b.visit("/auth/login?return_to=/page/" + tt.remember)
-			c := b.cookies[holding]
+			c := b.cookies[holding()]
 			if c == nil || !c.HttpOnly || !c.Secure || c.SameSite != tt.want || c.Path != "/" || c.Domain != "" {
 				t.Fatalf("cookie: %v", c)
 			}
@@ -460,7 +460,7 @@ func TestLogin_LoopIsCut_SessionCookieRefused(t *testing.T) {
 	path := "/page/"
 	for range 40 {
 		p := b.do(request{method: "GET", path: path, site: "same-origin", nav: true})
-		delete(b.cookies, holding)
+		delete(b.cookies, holding())
 		next := p.next(t)
 		if next == "" {
 			if p.Status != http.StatusBadRequest || !strings.Contains(p.Body, "cookies") {

@@ -90,7 +90,7 @@ func TestToken_M1_GuardedAndByPostOnly(t *testing.T) {
 	r := newRig(t, inMemory)
 	b := r.browser()
 	b.visit("/auth/login?return_to=/open/")
-	cookie := http.Header{"Cookie": {sessionCookie + "=" + b.ticket()}}
+	cookie := b.header()
 	with := func(more http.Header) http.Header { h := cookie.Clone(); maps.Copy(h, more); return h }
 	for _, c := range []struct {
 		name   string
@@ -258,7 +258,7 @@ func TestMemory_P2_X1_CookieAndBearer(t *testing.T) {
 	r.op.Tell(fakeop.Person("user-2", nil))
 	other.visit("/auth/login?return_to=/open/")
 	theirs, _ := other.handed("")
-	cookies := []string{sessionCookie + "=" + b.ticket()}
+	cookies := b.header()["Cookie"]
 	for _, c := range []struct {
 		name     string
 		path     string

@@ -30,10 +30,10 @@ import (
 const appURL = "https://app.example.com"
 
 // resting is where the rig's sessions rest, unless a test says so itself: the suite runs once for each storage.
-var resting = cmp.Or(os.Getenv("CLOAKROOM_TEST_STORAGE"), "store")
+func resting() string { return cmp.Or(os.Getenv("CLOAKROOM_TEST_STORAGE"), "store") }
 
 // holding is the name of the cookie without which there is no session.
-var holding = map[string]string{"store": sessionCookie, "sealed": part(0)}[resting]
+func holding() string { return map[string]string{"store": sessionCookie, "sealed": part(0)}[resting()] }
 
 // inStore is for tests of what only tickets do.
 func inStore(c *cloakroom.Config) { c.Cookie.Storage = "store" }
@@ -75,7 +75,7 @@ func newRig(t *testing.T, change func(*cloakroom.Config), lies ...fakeop.Lie) *r
 			Audit:  audit.SinkFunc(r.record),
 		},
 	}
-	cfg.Cookie.Storage = resting
+	cfg.Cookie.Storage = resting()
 	if change != nil {
 		change(&cfg)
 	}
