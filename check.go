@@ -95,6 +95,9 @@ func (g *Gateway) lookAtProvider(ctx context.Context, name string) Finding {
 	}
 	o := g.cfg.Providers[name]
 	f.Text = "metadata and keys of " + o.Issuer + " are sound"
+	if back, ok := g.providers[name].(interface{ Callback() *url.URL }); ok {
+		f.Text += "; its redirect URI is " + back.Callback().String()
+	}
 	if o.Audience == "" && len(o.Resource) == 0 {
 		f.Text += "; no audience or resource is set, so many providers issue an opaque access token: set one if the API wants a JWT"
 	}

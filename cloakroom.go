@@ -120,12 +120,12 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 
 	prefix := cfg.Endpoints.Prefix
 	issuers := map[string]delivery.Issuer{}
+	callback, err := url.Parse(own.String() + prefix + "callback")
+	if err != nil {
+		return nil, fmt.Errorf("cloakroom: url: %w", err)
+	}
 	for name, o := range cfg.Providers {
-		redirectURI, err := url.Parse(own.String() + prefix + "callback")
-		if err != nil {
-			return nil, fmt.Errorf("cloakroom: url: %w", err)
-		}
-		p, err := oidc.New(name, redirectURI, o, nil, cfg.Observe.Log)
+		p, err := oidc.New(name, o.RedirectURI(callback, name, len(cfg.Providers) > 1), o, nil, cfg.Observe.Log)
 		if err != nil {
 			return nil, fmt.Errorf("cloakroom: %w", err)
 		}

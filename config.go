@@ -29,6 +29,7 @@ type (
 	//   - Params map[string]string: more parameters for authorize and refresh; none of the protocol's own
 	//   - AuthMethod string: client_secret_basic or client_secret_post; default basic, unless the provider lists only post
 	//   - ResponseMode string: query (default) or form_post
+	//   - Callback string: which redirect URI: "shared", /auth/callback, or "own", /auth/callback/NAME; default own where there are several providers
 	//   - UserinfoOff bool: do not ask the userinfo endpoint for claims
 	//   - RegisterHint string: how to ask for the sign-up page: prompt (default, prompt=create) or screen_hint
 	//   - Algorithms []string: accepted signatures of ID tokens; default RS256

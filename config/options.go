@@ -101,6 +101,7 @@ func provider(f *form, name string, c *Config) {
 	f.table(&p.Params, "params", "More parameters for the authorization and refresh requests.", loginParam)
 	f.word(&p.AuthMethod, "auth_method", "", []string{"client_secret_basic", "client_secret_post"}, "How the gateway proves itself at the provider; without it, the first of these that the provider lists.")
 	f.word(&p.ResponseMode, "response_mode", "query", []string{"query", "form_post"}, "How the provider sends its answer.")
+	f.word(&p.Callback, "callback", "", []string{"shared", "own"}, "Which redirect URI: `/auth/callback` (`shared`), or `/auth/callback/NAME` (`own`). Without it `shared` for a single provider and `own` for each of several. `cloakroom check` shows it.")
 	userinfo := true
 	f.flag(&userinfo, "userinfo", true, "Ask the userinfo endpoint for claims. Without it they come from the ID token and, where that is silent, from an access token that is a JWT.")
 	p.UserinfoOff = !userinfo

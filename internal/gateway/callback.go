@@ -34,8 +34,8 @@ func (g *Gateway) callback(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if (r.Method == http.MethodPost) != formPost(provider) {
-		return session.Fail(session.BadMethod, "callback", "the answer of provider %q does not come by %s", pending.Provider, r.Method)
+	if err := g.came(r, answer, pending.Provider, provider); err != nil {
+		return err
 	}
 	// From here on the login is spent, whatever happens next.
 	if err := g.logins.Spend(r.Context(), w, pending, formPost(provider)); err != nil {
@@ -57,6 +57,25 @@ func (g *Gateway) callback(w http.ResponseWriter, r *http.Request) error {
 		return session.Fail(session.NotAllowed, "callback", "the rule allow does not let this person in")
 	}
 	return g.open(w, r, grant, pending)
+}
+
+// came checks that an answer came the way its login asked for it. A hostile provider that the login began at can send the person
+// on to another one, and would be handed that one's code (mix-up, RFC 9700 §4.4): so an answer says whose it is, by its address or by iss.
+func (g *Gateway) came(r *http.Request, answer url.Values, name string, provider session.Provider) error {
+	const op = "callback"
+	path := g.callbackPath(provider)
+	switch {
+	case (r.Method == http.MethodPost) != formPost(provider):
+		return session.Fail(session.BadMethod, op, "the answer of provider %q does not come by %s", name, r.Method)
+	case r.URL.EscapedPath() != path:
+		return session.Fail(session.ProviderLied, op, "the answer of provider %q does not come to this address: another provider answered", name)
+	case g.shared[path] > 1 && !answer.Has("iss"):
+		return &session.Error{
+			Code: session.ProviderLied, Op: op, Err: fmt.Errorf("the answer has no iss, and provider %q shares its redirect URI with another", name),
+			Hint: "set callback: own for provider " + name + ", and register the redirect URI that cloakroom check then shows",
+		}
+	}
+	return nil
 }
 
 // open begins a session: always a new one, under a new name (session fixation). The one that this login replaces ends here;

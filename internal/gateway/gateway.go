@@ -48,8 +48,9 @@ type Gateway struct {
 	mux     *http.ServeMux
 	logins  logins
 	limit   *limiter
-	states  *seal.Box // what a logout's state says
-	hinted  sync.Map  // providers whose opaque tokens were mentioned
+	states  *seal.Box      // what a logout's state says
+	shared  map[string]int // how many providers answer at a path
+	hinted  sync.Map       // providers whose opaque tokens were mentioned
 }
 
 // New returns the endpoints.
@@ -74,6 +75,10 @@ func New(p Parts, o Options, metrics *telemetry.Metrics) (*Gateway, error) {
 		logins: logins{jar: p.Answers.Jar, box: p.Ring.Box("login"), notes: p.Notes},
 		limit:  newLimiter(o.LoginsPer, o.LoginsInAll),
 		states: p.Ring.Box("logout state"),
+		shared: map[string]int{},
+	}
+	for _, provider := range p.Providers {
+		g.shared[g.callbackPath(provider)]++
 	}
 	g.mount(metrics)
 	return g, nil
@@ -108,6 +113,8 @@ func (g *Gateway) endpoints() []endpoint {
 		{"GET", "register", document, g.register, "The same, asking the provider for its sign-up page."},
 		{"GET", "callback", answers, g.callback, "The provider's answer, as a query."},
 		{"POST", "callback", answers, g.callback, "The provider's answer, as a form (`form_post`)."},
+		{"GET", "callback/{provider}", answers, g.callback, "The same of a provider with a redirect URI of its own: where there are several, or by its option `callback`."},
+		{"POST", "callback/{provider}", answers, g.callback, "The same as a form."},
 		{"GET", "continue", document, g.proceed, "Where a finished login goes on within our own origin, so that the Strict cookie comes along."},
 		{"GET", "session", guarded, g.session, "What the page may know of its session, and with `csrf: token` the `csrf_token` that its requests bring. Never an access token, and never an activity."},
 		{"POST", "refresh", guarded, g.refresh, "Renews the access token, unless it is younger than 10 s: 204, or 401 when the session is over. Sets the cookies with the token again, where there are such. An activity."},

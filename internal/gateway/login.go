@@ -129,6 +129,14 @@ func formPost(p session.Provider) bool {
 	return ok && f.FormPost()
 }
 
+// callbackPath is where a provider's answers come to.
+func (g *Gateway) callbackPath(p session.Provider) string {
+	if c, ok := p.(interface{ Callback() *url.URL }); ok {
+		return c.Callback().EscapedPath()
+	}
+	return g.options.Prefix + "callback"
+}
+
 // single parses a query or form. A parameter that is there twice is refused: which one counts is what attacks are made of.
 func single(text string) (url.Values, error) {
 	if len(text) > 64<<10 {

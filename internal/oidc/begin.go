@@ -47,7 +47,7 @@ func (p *Provider) request(in session.Intent, pending session.Pending) url.Value
 	p.extend(q)
 	q.Set("response_type", "code")
 	q.Set("client_id", p.o.ClientID)
-	q.Set("redirect_uri", p.redirect)
+	q.Set("redirect_uri", p.redirect.String())
 	q.Set("scope", strings.Join(p.o.Scopes, " "))
 	q.Set("state", pending.State())
 	q.Set("nonce", pending.Nonce())

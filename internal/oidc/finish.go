@@ -23,7 +23,7 @@ func (p *Provider) Finish(ctx context.Context, pending session.Pending, answer u
 	form := url.Values{
 		"grant_type":    {"authorization_code"},
 		"code":          {answer.Get("code")},
-		"redirect_uri":  {p.redirect},
+		"redirect_uri":  {p.redirect.String()},
 		"code_verifier": {pending.Verifier()},
 	}
 	if len(p.o.Resource) > 0 { // the access token is made now, so it is now that it must be for the API (RFC 8707 §2.2)

@@ -28,6 +28,7 @@ type Options struct {
 	Params       map[string]string // more parameters for authorize and refresh; none of the protocol's own
 	AuthMethod   string            // client_secret_basic or client_secret_post; default: basic, unless the provider lists only post
 	ResponseMode string            // query (default) or form_post
+	Callback     string            // which redirect URI: shared (default of a single provider) or own (default of several), see RedirectURI
 	UserinfoOff  bool              // do not ask the userinfo endpoint for claims
 	RegisterHint string            // how to ask for the sign-up page: prompt (default, prompt=create) or screen_hint
 	Algorithms   []string          // accepted signatures of ID tokens; default: RS256
@@ -43,7 +44,7 @@ func (o Options) GoString() string { return o.String() }
 // Provider is a session.Provider, session.Revoker and session.Prober over OpenID Connect. It is safe for concurrent use.
 type Provider struct {
 	name     string
-	redirect string
+	redirect *url.URL
 	o        Options
 	calls    caller
 	meta     *document[*metadata]
@@ -71,13 +72,26 @@ func New(name string, redirectURI *url.URL, o Options, client *http.Client, log 
 	if err := errors.Join(o.check(), checkRedirect(redirectURI)); err != nil {
 		return nil, fmt.Errorf("provider %q: %w", name, err)
 	}
-	p := &Provider{name: name, redirect: redirectURI.String(), o: o, calls: newCaller(client), log: log, now: time.Now}
+	p := &Provider{name: name, redirect: redirectURI, o: o, calls: newCaller(client), log: log, now: time.Now}
 	clock := func() time.Time { return p.now() }
 	p.meta = newMetadata(p.calls, o.Issuer, clock)
 	p.keys = newKeySet(p.calls, p.meta, clock, o.Algorithms)
 	p.accessKeys = p.keys.accepting(Algorithms)
 	return p, nil
 }
+
+// RedirectURI is where a provider of that name and options sends people back to, below the address of all callbacks. Several
+// providers have one each unless Callback says otherwise: the address then tells whose answer it is, also where the answer itself
+// does not (mix-up, RFC 9700 §4.4.2).
+func (o Options) RedirectURI(shared *url.URL, name string, several bool) *url.URL {
+	if o.Callback == "own" || o.Callback == "" && several {
+		return shared.JoinPath(url.PathEscape(name))
+	}
+	return shared
+}
+
+// Callback is where the provider sends people back to, as it is registered there.
+func (p *Provider) Callback() *url.URL { return p.redirect }
 
 // FormPost reports whether the provider answers with a cross-site POST, which needs a login cookie with SameSite=None.
 func (p *Provider) FormPost() bool { return p.o.ResponseMode == "form_post" }
@@ -145,6 +159,7 @@ func (o Options) check() error {
 		}
 	}
 	oneOf("auth_method", o.AuthMethod, "", "client_secret_basic", "client_secret_post")
+	oneOf("callback", o.Callback, "", "shared", "own")
 	oneOf("response_mode", o.ResponseMode, "query", "form_post")
 	oneOf("access_token_type", o.AccessType, "", "at+jwt", "JWT")
 	oneOf("register_hint", o.RegisterHint, "", "prompt", "screen_hint")
