@@ -26,6 +26,7 @@ type (
 	//   - Scopes []string: default openid profile email offline_access; openid is always asked for
 	//   - Audience string: what makes some providers issue a JWT for an API
 	//   - Resource []string: the same by RFC 8707, absolute URIs; some providers then need UserinfoOff
+	//   - ACRValues []string: how strongly people must sign in, best first; the ID token's acr must be one of these
 	//   - Params map[string]string: more parameters for authorize and refresh; none of the protocol's own
 	//   - AuthMethod string: client_secret_basic or client_secret_post; default basic, unless the provider lists only post
 	//   - ResponseMode string: query (default) or form_post

@@ -561,6 +561,26 @@ func TestCallback_PageNamesTheStep(t *testing.T) {
 	}
 }
 
+// A login that is weaker than asked for ends on a page that says what is missing, and "try again" asks for it again.
+func TestCallback_T8_WeakLogin(t *testing.T) {
+	r := newRig(t, func(c *cloakroom.Config) {
+		main := c.Providers["main"]
+		main.ACRValues = []string{"mfa"}
+		c.Providers["main"] = main
+	})
+	b := r.browser()
+	p := callback(b, begun(t, r, b))
+	if p.Status != http.StatusForbidden || !strings.Contains(p.Body, "A stronger sign-in is needed") || !strings.Contains(p.Body, "/auth/login?return_to=%2Fpage%2F") {
+		t.Errorf("%d: %.600s", p.Status, p.Body)
+	}
+	if b.ticket() != "" || r.count(audit.LoginFailed) != 1 {
+		t.Errorf("a session: %t; events %v", b.ticket() != "", r.actions())
+	}
+	if got := r.op.Last("authorize").Query.Get("acr_values"); got != "mfa" {
+		t.Errorf("acr_values=%q", got)
+	}
+}
+
 func TestLogin_HeadBeginsNothing(t *testing.T) {
 	r := newRig(t, nil)
 	if p := r.browser().do(request{method: "HEAD", path: "/auth/login"}); p.Status != http.StatusMethodNotAllowed || p.Header.Get("Set-Cookie") != "" {

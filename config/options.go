@@ -98,6 +98,7 @@ func provider(f *form, name string, c *Config) {
 	f.words(&p.Scopes, "scopes", []string{"openid", "profile", "email", "offline_access"}, "What to ask for; `openid` always is. `offline_access` brings a refresh token.", scope)
 	f.text(&p.Audience, "audience", "", "What makes some providers issue a JWT for an API.", oneLine)
 	f.oneOrMore(&p.Resource, "resource", "The same by RFC 8707: absolute URIs. Some providers then refuse the token at their userinfo endpoint; `userinfo: false` does without it.", resource)
+	f.words(&p.ACRValues, "acr_values", nil, "How strongly people must sign in, best first, in the provider's own words. A login whose `acr` is none of these is refused.", strength)
 	f.table(&p.Params, "params", "More parameters for the authorization and refresh requests.", loginParam)
 	f.word(&p.AuthMethod, "auth_method", "", []string{"client_secret_basic", "client_secret_post"}, "How the gateway proves itself at the provider; without it, the first of these that the provider lists.")
 	f.word(&p.ResponseMode, "response_mode", "query", []string{"query", "form_post"}, "How the provider sends its answer.")

@@ -233,9 +233,16 @@ func scope(v value) error {
 	return nil
 }
 
+func strength(v value) error {
+	if v.text == "" || strings.ContainsFunc(v.text, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return fmt.Errorf("%s is not one value of acr; write a list: [mfa, pwd]", quote(v))
+	}
+	return nil
+}
+
 func loginParam(name string, v value) error {
 	switch lower := strings.ToLower(name); {
-	case lower == "audience" || lower == "resource":
+	case lower == "audience" || lower == "resource" || lower == "acr_values":
 		return fmt.Errorf("%s has a key of its own; write it beside params", name)
 	case oidc.ReservedParam(name):
 		return fmt.Errorf("%s is decided by the login itself", name)

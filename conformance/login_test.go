@@ -280,7 +280,8 @@ func TestBegin_L15_Parameters(t *testing.T) {
 		o.Scopes = []string{"orders.read"}
 		o.Audience = "https://api.example.com"
 		o.Resource = []string{"https://api.example.com/orders", "urn:api:2"}
-		o.Params = map[string]string{"acr_values": "2", "prompt": "consent"}
+		o.ACRValues = []string{"2", "1"}
+		o.Params = map[string]string{"prompt": "consent"}
 		o.ResponseMode = "form_post"
 	}
 	hint := func(o *oidc.Options) { o.RegisterHint = "screen_hint" }
@@ -292,7 +293,7 @@ func TestBegin_L15_Parameters(t *testing.T) {
 	}{
 		{"options", full, session.Intent{}, map[string]string{
 			"scope": "openid orders.read", "audience": "https://api.example.com", "resource": "https://api.example.com/orders urn:api:2",
-			"acr_values": "2", "prompt": "consent", "response_mode": "form_post",
+			"acr_values": "2 1", "prompt": "consent", "response_mode": "form_post",
 		}},
 		{"intent over params", full, session.Intent{Prompt: "login", LoginHint: "ada@example.com"}, map[string]string{
 			"prompt": "login", "login_hint": "ada@example.com",
@@ -412,7 +413,7 @@ func TestFinish_ID6_NonceOfAnotherLogin(t *testing.T) {
 	p.silentAfter("token")
 }
 
-func TestFinish_ID11_MaxAge(t *testing.T) {
+func TestFinish_ID11_T8_MaxAge(t *testing.T) {
 	ask := func(o *oidc.Options) { o.Params = map[string]string{"max_age": "60"} }
 	for _, c := range []struct {
 		name string
@@ -431,6 +432,40 @@ func TestFinish_ID11_MaxAge(t *testing.T) {
 			refused(t, err, session.ProviderLied, "auth_time")
 		}
 	}
+}
+
+// A provider may sign people in more weakly than it was asked to; that is no lie, and no login either.
+func TestFinish_ID11_T8_ACR(t *testing.T) {
+	ask := func(o *oidc.Options) { o.ACRValues = []string{"mfa", "urn:example:loa:3"} }
+	for _, c := range []struct {
+		name string
+		tell fakeop.Lie
+		want session.Code
+	}{
+		{"the best", fakeop.IDToken(fakeop.Set("acr", "mfa")), ""},
+		{"the second", fakeop.IDToken(fakeop.Set("acr", "urn:example:loa:3")), ""},
+		{"lower", nothing, session.LoginWeak},
+		{"not told", fakeop.IDToken(fakeop.Drop("acr")), session.LoginWeak},
+		{"empty", fakeop.IDToken(fakeop.Set("acr", "")), session.LoginWeak},
+		{"several", fakeop.IDToken(fakeop.Set("acr", []string{"mfa"})), session.LoginWeak},
+		{"of another case", fakeop.IDToken(fakeop.Set("acr", "MFA")), session.LoginWeak},
+		{"userinfo says so", fakeop.Userinfo(fakeop.Set("acr", "mfa")), session.LoginWeak},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := meet(t, ask, c.tell)
+			g, err := p.login()
+			if c.want != "" {
+				refused(t, err, c.want, "acr")
+				p.silentAfter("token")
+			} else if err != nil || g.Claim("acr") == "" {
+				t.Errorf("acr %q: %v", g.Claim("acr"), err)
+			}
+		})
+	}
+	t.Run("the provider says that it cannot", func(t *testing.T) {
+		_, err := meet(t, ask, fakeop.Deny("unmet_authentication_requirements", "")).login()
+		refused(t, err, session.LoginWeak, "unmet_authentication_requirements")
+	})
 }
 
 func TestFinish_ID13_SameSubjectAtAnotherProvider(t *testing.T) {

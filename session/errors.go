@@ -26,6 +26,7 @@ const (
 	LoginSpent  Code = "login_spent"  // an answer to a login that was answered before
 	LoginLoop   Code = "login_loop"   // signing in starts over again and again: mostly a browser that refuses cookies
 	LoginDenied Code = "login_denied" // the provider answered with an error parameter
+	LoginWeak   Code = "login_weak"   // the person did not sign in as strongly as the configuration asks (acr)
 
 	TokenInvalid  Code = "token_invalid"  // an access token that came without a session is not good for the route
 	TokenRequired Code = "token_required" // there is a session, but the request did not bring its access token along

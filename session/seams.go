@@ -151,7 +151,7 @@ type Provider interface {
 
 	// Finish checks the authorization response in this order: state, issuer, error parameter; only then it redeems the code
 	// and verifies the ID token. It takes Pending by value and is the only way to get a Grant. LoginLost: state does not
-	// match; LoginDenied, ProviderDown, ProviderRefused, ProviderLied: see Code.
+	// match; LoginDenied, LoginWeak, ProviderDown, ProviderRefused, ProviderLied: see Code.
 	Finish(ctx context.Context, p Pending, answer url.Values) (Grant, error)
 
 	// Refresh asks for new tokens and changes nothing itself. GrantOver: the refresh token is dead; BadRequest: the provider

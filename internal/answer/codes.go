@@ -34,6 +34,7 @@ var rows = map[session.Code]row{
 	session.LoginSpent:  {http.StatusBadRequest, "This sign-in was used already", "Each sign-in works once. Starting again helps.", false, true},
 	session.LoginLoop:   {http.StatusBadRequest, "Signing in does not stick", "Your browser seems to refuse this site's cookies, so it forgets that you signed in. Please allow cookies for this site, then try again.", false, true},
 	session.LoginDenied: {http.StatusForbidden, "Signing in was not completed", "The sign-in service did not let you in, or you cancelled. You can try again.", false, true},
+	session.LoginWeak:   {http.StatusForbidden, "A stronger sign-in is needed", "You signed in, but not in a way that is enough for this application: it asks for more, a second factor perhaps. Please try again and use it.", false, true},
 
 	session.TokenInvalid:  {http.StatusUnauthorized, "This access token is no good here", "The access token that came with the request is not for this place, or its time is over.", false, false},
 	session.TokenRequired: {http.StatusUnauthorized, "Not to be opened like this", "This address is for the application's own requests. Going back to the start of the application helps.", false, false},

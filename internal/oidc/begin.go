@@ -56,6 +56,9 @@ func (p *Provider) request(in session.Intent, pending session.Pending) url.Value
 	if p.FormPost() {
 		q.Set("response_mode", p.o.ResponseMode)
 	}
+	if len(p.o.ACRValues) > 0 {
+		q.Set("acr_values", strings.Join(p.o.ACRValues, " "))
+	}
 	if in.Prompt != "" {
 		q.Set("prompt", in.Prompt)
 	}

@@ -40,6 +40,9 @@ func (p *Provider) Finish(ctx context.Context, pending session.Pending, answer u
 	if err := p.checkLogin(who, pending, tokens.ID, tokens.Access); err != nil {
 		return session.Grant{}, session.Fail(session.ProviderLied, "verify ID token", "%w", err)
 	}
+	if err := p.checkStrength(who); err != nil {
+		return session.Grant{}, err
+	}
 	sub := who["sub"].(string) // verify saw it
 	var more claims
 	if m.Userinfo != "" && !p.o.UserinfoOff {
@@ -84,7 +87,11 @@ func (p *Provider) checkAnswer(ctx context.Context, pending session.Pending, ans
 	}
 	if answer.Has("error") {
 		refusal := newRefusal(answer.Get("error"), answer.Get("error_description"))
-		return nil, &session.Error{Code: session.LoginDenied, Op: op, Err: refusal, Hint: hints[refusal.Code]}
+		code := session.LoginDenied
+		if refusal.Code == "unmet_authentication_requirements" {
+			code = session.LoginWeak
+		}
+		return nil, &session.Error{Code: code, Op: op, Err: refusal, Hint: hints[refusal.Code]}
 	}
 	if code := answer.Get("code"); code == "" || len(code) > codeLimit {
 		return nil, session.Fail(session.ProviderLied, op, "code is missing or longer than %d bytes", codeLimit)

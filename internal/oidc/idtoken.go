@@ -184,6 +184,21 @@ func (p *Provider) checkLogin(c claims, pending session.Pending, token, access s
 	return nil
 }
 
+// checkStrength refuses a login that was weaker than asked for. A provider does no wrong by that: acr_values is a wish to it
+// (OpenID Connect Core §3.1.2.1), and whoever needs one of them has to look (§3.1.3.7).
+func (p *Provider) checkStrength(c claims) error {
+	if len(p.o.ACRValues) == 0 {
+		return nil
+	}
+	if acr, _ := c["acr"].(string); !slices.Contains(p.o.ACRValues, acr) {
+		return &session.Error{
+			Code: session.LoginWeak, Op: "verify ID token", Err: fmt.Errorf("acr is %q, which is not in acr_values", printable(acr, 200)),
+			Hint: "have the provider ask this client's people for what acr_values names, or name what it tells: " + strings.Join(p.o.ACRValues, " "),
+		}
+	}
+	return nil
+}
+
 // checkAccessHash ties the access token to the ID token, if the provider did so (OpenID Connect Core §3.1.3.6).
 func checkAccessHash(c claims, token, access string) error {
 	claim, present := c["at_hash"]

@@ -25,6 +25,7 @@ type Options struct {
 	Scopes       []string          // default: openid profile email offline_access; openid is always asked for
 	Audience     string            // what makes some providers issue a JWT for an API; sent to authorize and refresh
 	Resource     []string          // the same by RFC 8707: absolute URIs
+	ACRValues    []string          // how strongly people must sign in, best first: the ID token's acr must be one of these
 	Params       map[string]string // more parameters for authorize and refresh; none of the protocol's own
 	AuthMethod   string            // client_secret_basic or client_secret_post; default: basic, unless the provider lists only post
 	ResponseMode string            // query (default) or form_post
@@ -121,7 +122,7 @@ func ReservedParam(name string) bool { return slices.Contains(reserved, strings.
 var reserved = []string{
 	"client_id", "client_secret", "client_assertion", "client_assertion_type", "redirect_uri", "response_type", "response_mode",
 	"scope", "state", "nonce", "code", "code_challenge", "code_challenge_method", "code_verifier", "grant_type",
-	"refresh_token", "request", "request_uri", "audience", "resource", "token", "id_token_hint",
+	"refresh_token", "request", "request_uri", "audience", "resource", "token", "id_token_hint", "acr_values",
 }
 
 func (o Options) check() error {
@@ -141,6 +142,11 @@ func (o Options) check() error {
 	for _, s := range o.Scopes {
 		if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
 			say("scopes: %q is no scope", s)
+		}
+	}
+	for _, a := range o.ACRValues {
+		if a == "" || strings.ContainsFunc(a, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			say("acr_values: %q is no value of acr", a)
 		}
 	}
 	for _, r := range o.Resource {

@@ -17,6 +17,7 @@ export const codes = [
   "login_spent", // an answer to a login that was answered before
   "login_loop", // signing in starts over again and again: mostly a browser that refuses cookies
   "login_denied", // the provider answered with an error parameter
+  "login_weak", // the person did not sign in as strongly as the configuration asks (acr)
   "token_invalid", // an access token that came without a session is not good for the route
   "token_required", // there is a session, but the request did not bring its access token along
   "provider_down", // not reachable, too slow, or a 5xx
