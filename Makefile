@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
-.PHONY: help demo build test test-all test-go test-client test-e2e bench fuzz generate check-format tools
+.PHONY: help demo build test test-all test-go test-client test-e2e test-examples bench fuzz generate check-format tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -17,6 +17,7 @@ test: tools ## everything that must pass; installs what it needs
 	@$(MAKE) --no-print-directory check-format
 	@$(MAKE) --no-print-directory -j2 --output-sync=line test-go test-client
 	@$(MAKE) --no-print-directory test-e2e
+	@$(MAKE) --no-print-directory test-examples
 
 test-all: test ## every combination, the model tests for longer, the fuzz targets for a minute each
 	go test -race -count=1 ./session ./internal/storage -rapid.checks=3000
@@ -38,6 +39,9 @@ test-client: ## the TypeScript client: types, tests, and that the committed buil
 
 test-e2e: ## the browser suite
 	cd e2e && node run.js
+
+test-examples: ## the front ends of examples/, built and driven in a browser
+	cd e2e && E2E_CASES=../examples/test node run.js
 
 bench: ## CPU per request beside a bare reverse proxy
 	go run ./bench

@@ -1,23 +1,23 @@
 // Runs the browser suite: builds the gateway, makes the run's certificates, and hands over to Node's own test runner.
-// Arguments choose cases by name (`npm test -- login tabs`); without any, all of them run.
+// Arguments choose cases by name (`npm test -- login tabs`); without any, all of them run. E2E_CASES is another folder of cases.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { makeCA } from './lib/ca.js'
 
 const slow = new Set(['rotation.test.js']) // mostly waiting: begins first, beside the others
 
 const here = import.meta.dirname
+const folder = resolve(here, process.env.E2E_CASES ?? 'cases')
 const wanted = process.argv.slice(2)
-const cases = readdirSync(join(here, 'cases'))
-  .filter(file => file.endsWith('.test.js'))
+const names = readdirSync(folder).filter(file => file.endsWith('.test.js'))
+const cases = names
   .filter(file => wanted.length === 0 || wanted.some(word => file.includes(word)))
   .sort((a, b) => slow.has(b) - slow.has(a))
-  .map(file => join('cases', file))
+  .map(file => join(folder, file))
 if (cases.length === 0) {
-  const names = readdirSync(join(here, 'cases')).map(file => file.replace('.test.js', ''))
-  console.error(`e2e: no case is called ${wanted.join(' ')}; there are: ${names.join(', ')}`)
+  console.error(`e2e: no case is called ${wanted.join(' ')}; there are: ${names.map(file => file.replace('.test.js', '')).join(', ')}`)
   process.exit(2)
 }
 

@@ -33,6 +33,11 @@ export async function startAPI({ issuer }) {
 
   const routes = {
     'POST /api/graphql': (req, res, sub) => answerGraphQL(graphql, req, res, sub),
+    'GET /api/notes': (req, res) => json(res, { notes }),
+    'POST /api/notes': async (req, res, sub) => {
+      notes.push({ text: JSON.parse(await readText(req)).text, by: sub })
+      json(res, notes.at(-1), 201)
+    },
     'GET /api/whoami': (req, res, sub) => json(res, { sub }),
     'POST /api/upload': async (req, res) => json(res, await describeUpload(req)),
     'POST /api/form': async (req, res, sub) => {

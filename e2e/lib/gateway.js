@@ -14,9 +14,9 @@ export const loginCookie = '__Host-Http-login.'
 
 /**
  * Starts a gateway for `origin` (its port is the one to listen on). `config` is merged over the suite's plain
- * configuration, top-level key by key; `main` over the provider's.
+ * configuration, top-level key by key; `main` over the provider's, `page` over the route of the app's files.
  */
-export async function startGateway({ origin, issuer, api, config = {}, main = {} }) {
+export async function startGateway({ origin, issuer, api, config = {}, main = {}, page = {} }) {
   const dir = mkdtempSync(join(run.dir, 'gateway-'))
   const file = name => join(dir, name)
   writeFileSync(file('key'), randomBytes(32).toString('base64'), { mode: 0o600 })
@@ -44,7 +44,7 @@ export async function startGateway({ origin, issuer, api, config = {}, main = {}
     routes: [
       { path: '/api/', upstream: api, timeout: '2m' },
       { path: '/site/', upstream: api, identity: { 'X-User': 'sub' } },
-      { path: '/', files: join(import.meta.dirname, '..', 'page'), auth: 'off' },
+      { path: '/', files: join(import.meta.dirname, '..', 'page'), auth: 'off', ...page },
     ],
     ...config,
   }

@@ -37,15 +37,15 @@ export function test(name, play) {
  * Sets the stage for one case: a provider, an API, a gateway between them, and a fresh browser profile. All of it ends with
  * the case, which fails if the gateway's logs or files hold a token.
  *
- * Options: those of startProvider, and `config` and `main` of startGateway.
+ * Options: those of startProvider, and `config`, `main` and `page` of startGateway.
  */
-export async function open(t, { host = 'app.test', config, main, ...provider } = {}) {
+export async function open(t, { host = 'app.test', config, main, page, ...provider } = {}) {
   const app = `https://${host}:${await freePort()}`
   const op = await startProvider({ app, ...provider })
   t.after(() => op.close())
   const api = await startAPI({ issuer: op.issuer })
   t.after(() => api.close())
-  const gateway = await startGateway({ origin: app, issuer: op.issuer, api: api.origin, config, main })
+  const gateway = await startGateway({ origin: app, issuer: op.issuer, api: api.origin, config, main, page })
   t.after(async () => {
     await gateway.stop()
     for (const { path, query } of op.seen) if (path === '/auth') remember(query)

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -241,6 +242,51 @@ func TestContributing_NamesEveryFloor(t *testing.T) {
 		}
 		if !strings.Contains(rows[m[2]], "`"+name+"`") {
 			t.Errorf("CONTRIBUTING.md does not have %s on floor %s", m[1], m[2])
+		}
+	}
+}
+
+// TestSnippets_ExamplesShowTheirOwnCode finds each snippet of an example's page in one of its files, which a browser runs. What is marked
+// before is not there any more: examples/test reads whether it is code.
+func TestSnippets_ExamplesShowTheirOwnCode(t *testing.T) {
+	readmes, err := filepath.Glob(filepath.Join(root, "examples", "migrate-*", "README.md"))
+	if err != nil || len(readmes) == 0 {
+		t.Fatalf("no examples: %v", err)
+	}
+	for _, readme := range readmes {
+		text, err := os.ReadFile(readme)
+		if err != nil {
+			t.Fatal(err)
+		}
+		folder := filepath.Dir(readme)
+		var sources []string
+		entries, err := os.ReadDir(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if script[filepath.Ext(e.Name())] {
+				source, err := os.ReadFile(filepath.Join(folder, e.Name()))
+				if err != nil {
+					t.Fatal(err)
+				}
+				sources = append(sources, string(source))
+			}
+		}
+		before, after := 0, 0
+		for _, b := range codeBlocks(string(text)) {
+			switch {
+			case strings.HasSuffix(b.info, " before"):
+				before++
+			case script["."+b.info]:
+				after++
+				if !slices.ContainsFunc(sources, func(source string) bool { return strings.Contains(source, b.text) }) {
+					t.Errorf("%s:%d: these lines are in no file beside it", readme, b.line)
+				}
+			}
+		}
+		if before == 0 || after == 0 {
+			t.Errorf("%s shows %d snippets of before and %d of after", readme, before, after)
 		}
 	}
 }

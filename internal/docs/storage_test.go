@@ -18,6 +18,7 @@ var others = map[string]string{
 	"internal/demo/app/trials.js": "looks for tokens, as injected script would",
 	"e2e/cases/leaks.test.js":     "looks for tokens in every place of a page",
 	"e2e/cases/session.test.js":   "keeps a draft of a text, as an app would before the login",
+	"examples/test/":              "asserts that nothing is kept",
 	"e2e/cases/login.test.js":     "plants a session cookie, as an attacker would before the login",
 }
 
