@@ -32,6 +32,9 @@ func demoCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&o.Listen, "listen", "127.0.0.1:8080", "address on this machine")
 	c.Flags().StringVar(&o.Dir, "dir", demoFolder(), "where sessions and keys of the demonstration rest")
+	c.Flags().StringVar(&o.Mode.Storage, "storage", "store", "where sessions rest: store, sealed")
+	c.Flags().StringVar(&o.Mode.Delivery, "delivery", "proxy", "how the access token reaches the API: proxy, cookie, split, memory")
+	c.Flags().StringVar(&o.Mode.CSRF, "csrf", "origin", "what a request has to prove beside where it comes from: origin, header, token")
 	return c
 }
 

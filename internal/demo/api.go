@@ -20,9 +20,10 @@ const (
 	maxNotebooks = 500      // people; the API forgets someone then
 )
 
-// api is the API behind the gateway. It knows nothing of cookies: it wants a bearer token for itself, like any other.
+// api is the API behind the gateway. It knows nothing of sessions: it wants an access token for itself, like any other.
 type api struct {
 	verifier verifier
+	cookies  tokenCookies
 	closing  <-chan struct{} // streams end when it is closed
 
 	mu    sync.Mutex
@@ -46,8 +47,8 @@ type caller struct {
 	*api
 }
 
-func newAPI(v verifier, closing <-chan struct{}) http.Handler {
-	a := &api{verifier: v, closing: closing, books: make(map[string]*notebook)}
+func newAPI(v verifier, cookies tokenCookies, closing <-chan struct{}) http.Handler {
+	a := &api{verifier: v, cookies: cookies, closing: closing, books: make(map[string]*notebook)}
 	mux := http.NewServeMux()
 	for pattern, serve := range map[string]func(caller, http.ResponseWriter, *http.Request){
 		"GET /api/me":       caller.me,
@@ -58,7 +59,11 @@ func newAPI(v verifier, closing <-chan struct{}) http.Handler {
 		"GET /api/events":   caller.events,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			claims, err := a.verifier.check(r)
+			token, err := a.cookies.token(r)
+			var claims accessClaims
+			if err == nil {
+				claims, err = a.verifier.check(token)
+			}
 			if err != nil {
 				unauthorized(w, err)
 				return

@@ -18,7 +18,7 @@ func signedAPI(t *testing.T) func(method, path, kind, body string) view {
 	a, _ := r.redeem(r.code("ada"))
 	known := []jose.JSONWebKey{r.p.ledger.page.SigningKey.Public()}
 	closing := make(chan struct{})
-	server := httptest.NewServer(newAPI(verifier{issuer: r.p.issuer, keys: func(string) []jose.JSONWebKey { return known }}, closing))
+	server := httptest.NewServer(newAPI(verifier{issuer: r.p.issuer, keys: func(string) []jose.JSONWebKey { return known }}, tokenCookies{}, closing))
 	t.Cleanup(server.Close)
 	t.Cleanup(func() { close(closing) })
 	return func(method, path, kind, body string) view {

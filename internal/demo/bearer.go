@@ -1,12 +1,15 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,7 +18,7 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// verifier says whether a request's bearer is an access token of the issuer for this API (RFC 9068 §4).
+// verifier says whether a text is an access token of the issuer for this API (RFC 9068 §4).
 type verifier struct {
 	issuer string
 	keys   func(id string) []jose.JSONWebKey
@@ -24,12 +27,52 @@ type verifier struct {
 // errNoBearer says that a request carries no token at all.
 var errNoBearer = errors.New("no bearer token")
 
-func (v verifier) check(r *http.Request) (accessClaims, error) {
-	var claims accessClaims
+// bearer is the token in r's Authorization.
+func bearer(r *http.Request) (string, error) {
 	scheme, raw, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") || raw == "" {
-		return claims, errNoBearer
+		return "", errNoBearer
 	}
+	return raw, nil
+}
+
+// tokenCookies are the cookies that an API reads the access token from: whole, or all but its signature and the signature.
+type tokenCookies struct{ whole, signature []string }
+
+// tokenCookiesOf are those of a gateway at url, by what docs/security.md says of their names.
+func tokenCookiesOf(u *url.URL) tokenCookies {
+	if u.Scheme == "https" {
+		return tokenCookies{[]string{"__Host-Http-access_token", "__Host-access_token"}, []string{"__Host-Http-access_token.sig"}}
+	}
+	name := "cloakroom-" + cmp.Or(u.Port(), "80") + "-access_token"
+	return tokenCookies{[]string{name}, []string{name + ".sig"}}
+}
+
+// token is the token that r carries, as a bearer or in cookies. One that comes in two ways is none: which of them counts?
+func (t tokenCookies) token(r *http.Request) (string, error) {
+	token, err := bearer(r)
+	var whole, signature []string
+	for _, c := range r.Cookies() {
+		switch {
+		case slices.Contains(t.whole, c.Name):
+			whole = append(whole, c.Value)
+		case slices.Contains(t.signature, c.Name):
+			signature = append(signature, c.Value)
+		}
+	}
+	switch {
+	case len(whole) == 0:
+		return token, err
+	case err == nil || len(whole) > 1 || len(signature) > 1:
+		return "", errors.New("the token comes twice")
+	case len(signature) == 1:
+		return whole[0] + "." + signature[0], nil
+	}
+	return whole[0], nil
+}
+
+func (v verifier) check(raw string) (accessClaims, error) {
+	var claims accessClaims
 	if len(raw) > 8<<10 {
 		return claims, errors.New("the token is too long")
 	}

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -25,6 +26,7 @@ type Options struct {
 	Dir         string        // where sessions, keys and refresh tokens rest; made if it is missing; survives restarts
 	Log         *slog.Logger  // default: slog.Default()
 	AccessToken time.Duration // how long access tokens live; at least a second, default 30 s
+	Mode        Mode          // at the beginning; the page can change it
 }
 
 //go:embed app
@@ -43,6 +45,9 @@ func Run(ctx context.Context, o Options, ready func(url string)) error {
 		o.AccessToken = 30 * time.Second
 	}
 	if err := checkLoopback(o.Listen); err != nil {
+		return err
+	}
+	if err := o.Mode.complete(); err != nil {
 		return err
 	}
 	if o.Dir == "" {
@@ -75,6 +80,10 @@ func Run(ctx context.Context, o Options, ready func(url string)) error {
 		return err
 	}
 	defer s.close()
+	base, err := url.Parse(s.url)
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
 	events := newJournal(ctx.Done())
 	client := relyingParty{
 		id: "cloakroom-demo", secret: l.page.ClientSecret,
@@ -82,30 +91,35 @@ func Run(ctx context.Context, o Options, ready func(url string)) error {
 	}
 	page := cloakroom.Route{Path: "/", Files: app, Auth: cloakroom.AuthOff}
 	page.File.CSP = "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
-	// The gateway outlives ctx by the requests that are in flight then.
-	gateway, err := cloakroom.New(context.WithoutCancel(ctx), cloakroom.Config{
-		URL:   s.url,
-		Keys:  []string{l.page.GatewayKey},
-		Store: store,
-		Providers: map[string]cloakroom.Provider{
-			"demo": {Issuer: s.issuer, ClientID: client.id, ClientSecret: client.secret},
-		},
-		Endpoints: cloakroom.EndpointOptions{SignedOut: "/"},
-		Routes: []cloakroom.Route{
-			{Path: "/api/", Upstream: "http://" + s.api[0].Addr().String()},
-			page,
-		},
-		Observe: cloakroom.Observe{Log: o.Log, Audit: audit.Tee(events, audit.Log(o.Log))},
-	})
-	if err != nil {
+	gateways := &house{build: func(m Mode) (*cloakroom.Gateway, error) {
+		// The gateway outlives ctx by the requests that are in flight then.
+		return cloakroom.New(context.WithoutCancel(ctx), cloakroom.Config{
+			URL:   s.url,
+			Keys:  []string{l.page.GatewayKey},
+			Store: store,
+			Providers: map[string]cloakroom.Provider{
+				"demo": {Issuer: s.issuer, ClientID: client.id, ClientSecret: client.secret},
+			},
+			Cookie:    cloakroom.CookieOptions{Storage: m.Storage},
+			Tokens:    cloakroom.TokenOptions{Delivery: m.Delivery},
+			Guard:     cloakroom.GuardOptions{CSRF: m.CSRF},
+			Endpoints: cloakroom.EndpointOptions{SignedOut: "/"},
+			Routes: []cloakroom.Route{
+				{Path: "/api/", Upstream: "http://" + s.api[0].Addr().String()},
+				page,
+			},
+			Observe: cloakroom.Observe{Log: o.Log, Audit: audit.Tee(events, audit.Log(o.Log))},
+		})
+	}}
+	if err := gateways.use(o.Mode); err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
 	keys := &remoteKeys{url: s.issuer + "/jwks", client: &http.Client{}}
 	return s.serve(ctx, o.Log, handlers{
-		front:    newFront(gateway, s.url, events),
+		front:    newFront(gateways, s.url, events),
 		provider: newProvider(s.issuer, client, o.AccessToken, l, events.note).handler(),
-		api:      newAPI(verifier{issuer: s.issuer, keys: keys.find}, ctx.Done()),
-		drained:  gateway.Close,
+		api:      newAPI(verifier{issuer: s.issuer, keys: keys.find}, tokenCookiesOf(base), ctx.Done()),
+		drained:  gateways.close,
 	}, func() { ready(s.url) })
 }
 

@@ -419,7 +419,7 @@ func TestProvider_RefusesOtherHosts(t *testing.T) {
 func TestAPI_VerifiesTokens(t *testing.T) {
 	r := newRP(t)
 	keys := &remoteKeys{url: r.ends["jwks_uri"], client: http.DefaultClient}
-	server := httptest.NewServer(newAPI(verifier{issuer: r.p.issuer, keys: keys.find}, nil))
+	server := httptest.NewServer(newAPI(verifier{issuer: r.p.issuer, keys: keys.find}, tokenCookies{}, nil))
 	t.Cleanup(server.Close)
 
 	own := r.p.ledger.page.SigningKey

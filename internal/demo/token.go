@@ -212,7 +212,11 @@ func (p *provider) readIDToken(raw string) (idClaims, error) {
 func (p *provider) userinfo(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	own := verifier{issuer: p.issuer, keys: func(string) []jose.JSONWebKey { return []jose.JSONWebKey{p.ledger.page.SigningKey.Public()} }}
-	claims, err := own.check(r)
+	token, err := bearer(r)
+	var claims accessClaims
+	if err == nil {
+		claims, err = own.check(token)
+	}
 	if err != nil {
 		unauthorized(w, err)
 		return

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -135,7 +136,7 @@ func (j *journal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // front stands before the gateway. It answers /demo/ itself, because the gateway lets nobody behind it see its cookies, and
 // watches the cookies that the gateway sets, to describe them. It never keeps a value.
 type front struct {
-	gateway http.Handler
+	gateway *house
 	url     string
 	journal *journal
 	own     *http.ServeMux
@@ -144,11 +145,13 @@ type front struct {
 	set map[string][]string // attributes by cookie name, as the gateway last set them
 }
 
-func newFront(gateway http.Handler, url string, j *journal) *front {
+func newFront(gateway *house, url string, j *journal) *front {
 	f := &front{gateway: gateway, url: url, journal: j, own: http.NewServeMux(), set: make(map[string][]string)}
 	f.own.Handle("GET /demo/events", j)
 	f.own.HandleFunc("GET /demo/cookies", f.cookies)
 	f.own.HandleFunc("POST /demo/forge", f.forge)
+	f.own.HandleFunc("GET /demo/mode", gateway.serveMode)
+	f.own.HandleFunc("POST /demo/mode", gateway.serveMode)
 	return f
 }
 
@@ -165,7 +168,8 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if strings.HasPrefix(r.URL.Path, "/demo/") {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
+		site := r.Header.Get("Sec-Fetch-Site")
+		if site != "" && site != "same-origin" && site != "none" || http.NewCrossOriginProtection().Check(r) != nil {
 			http.Error(w, "for the demonstration's own page", http.StatusForbidden)
 			return
 		}
@@ -190,21 +194,7 @@ func (f *front) cookies(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	for _, c := range r.Cookies() {
 		v := cookieView{Name: c.Name, Bytes: len(c.Name) + 1 + len(c.Value), Attributes: f.set[c.Name]}
-		switch {
-		case strings.HasSuffix(c.Name, "-session"):
-			v.Purpose = "The ticket. Random, says nothing; opens the session at the gateway, nowhere else."
-			if v.Attributes == nil { // set before this process began
-				v.Attributes = []string{"HttpOnly", "Path=/", "SameSite=Strict"}
-			}
-		case strings.Contains(c.Name, "-login."):
-			v.Purpose = "A sign-in under way, sealed. Gone when it is finished, or after ten minutes."
-			if v.Attributes == nil {
-				v.Attributes = []string{"HttpOnly", "Path=/", "SameSite=Lax"}
-			}
-		default:
-			v.Purpose = "Not the gateway's: another program on this host set it. Cookies ignore ports."
-			v.Attributes, v.Readable = []string{"unknown here"}, true
-		}
+		v.describe(c.Name)
 		views = append(views, v)
 		if len(views) == 20 {
 			break
@@ -215,13 +205,49 @@ func (f *front) cookies(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]any{"cookies": views})
 }
 
+// purposes say what our cookies are for, by the end of their names, and what they have if nobody saw how they were set.
+var purposes = []struct{ name, purpose, sameSite string }{
+	{"session", "The ticket. Random, says nothing; opens the session at the gateway, nowhere else.", "Strict"},
+	{"session.t", "When the session was last used, sealed.", "Strict"},
+	{"session.*", "The session itself, sealed: only the gateway's key opens it.", "Strict"},
+	{"login.*", "A sign-in under way, sealed. Gone when it is finished, or after ten minutes.", "Lax"},
+	{"access_token.sig", "The signature of the access token. Without it the other half is no token.", "Strict"},
+	{"access_token", "The access token, for an API that reads it here.", "Strict"},
+	{"csrf", "What an API on another host checks a CSRF token with.", "Strict"},
+}
+
+// prefixes are what the gateway's cookies begin with, over https and over http. Behind the last stands the port.
+var prefixes = []string{"__Host-Http-", "__Host-", "cloakroom-"}
+
+// describe says what a cookie is for.
+func (v *cookieView) describe(name string) {
+	for _, prefix := range prefixes {
+		base, ours := strings.CutPrefix(name, prefix)
+		if _, behind, cut := strings.Cut(base, "-"); ours && cut {
+			base = behind
+		}
+		for _, p := range purposes {
+			start, wild := strings.CutSuffix(p.name, "*")
+			if !ours || base != p.name && !(wild && strings.HasPrefix(base, start)) {
+				continue
+			}
+			v.Purpose = p.purpose
+			if v.Attributes == nil { // set before this process began
+				v.Attributes = []string{"HttpOnly", "Path=/", "SameSite=" + p.sameSite}
+			}
+			if v.Readable = !slices.Contains(v.Attributes, "HttpOnly"); v.Readable {
+				v.Purpose = "The claims of the access token, for the page to read. Its signature is in a cookie of its own."
+			}
+			return
+		}
+	}
+	v.Purpose = "Not the gateway's: another program on this host set it. Cookies ignore ports."
+	v.Attributes, v.Readable = []string{"unknown here"}, true
+}
+
 // forge sends the gateway what a page of another site would make this browser send, cookies included: more than browsers
 // let such a page do, since SameSite=Strict keeps the cookie at home.
 func (f *front) forge(w http.ResponseWriter, r *http.Request) {
-	if err := http.NewCrossOriginProtection().Check(r); err != nil {
-		http.Error(w, err.Error(), http.StatusForbidden)
-		return
-	}
 	forged := r.Clone(r.Context())
 	forged.URL, forged.RequestURI = &url.URL{Path: "/api/notes"}, "/api/notes"
 	forged.Body, forged.ContentLength = http.NoBody, 0

@@ -45,26 +45,66 @@ export function startApi(client) {
     $("query-answer").hidden = false;
   });
 
-  let stream;
+  let stream; // what ends it
   function stop() {
-    stream?.close();
+    stream?.abort();
     stream = undefined;
     $("clock").textContent = "off";
     $("stream").textContent = "Start the stream";
     $("stream").setAttribute("aria-pressed", "false");
   }
-  $("stream").addEventListener("click", () => {
+  $("stream").addEventListener("click", async () => {
     if (stream) return stop();
-    stream = new EventSource("/api/events");
-    stream.onmessage = ({ data }) => ($("clock").textContent = new Date(JSON.parse(data).time).toLocaleTimeString());
-    stream.onerror = stop;
+    const mine = (stream = new AbortController());
     $("stream").textContent = "Stop the stream";
     $("stream").setAttribute("aria-pressed", "true");
+    // Read by fetch: an EventSource could not bring a bearer, where the API wants one from the page.
+    await tick(await client.fetch("/api/events", { signal: mine.signal }).catch(() => {})).catch(() => {});
+    if (stream === mine) stop();
   });
+
+  async function tick(response) {
+    if (!response?.ok) return;
+    let text = "";
+    for (const reader = response.body.pipeThrough(new TextDecoderStream()).getReader(); ;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      const events = (text += value).split("\n\n");
+      text = events.pop();
+      for (const event of events) $("clock").textContent = new Date(JSON.parse(event.slice(6)).time).toLocaleTimeString();
+    }
+  }
+
+  // The form goes out as it is, unless the gateway wants of it what only script can add.
+  let plain = true;
+  $("email-form").addEventListener("submit", async (event) => {
+    if (plain) return;
+    event.preventDefault();
+    const { ok } = await client.fetch("/api/email", { method: "POST", body: new URLSearchParams(new FormData(event.target)) }).catch(() => ({}));
+    saved(ok ? "Saved." : "That was not saved.", ok);
+    if (ok) await me().catch(() => {});
+  });
+
+  function saved(text, good = true) {
+    $("email-saved").textContent = text;
+    $("email-saved").className = `result ${good ? "good" : "bad"}`;
+    $("email-saved").hidden = false;
+  }
+
+  function suit({ delivery, csrf_token }) {
+    const csrf = $("csrf").value;
+    plain = delivery !== "memory" && csrf !== "header";
+    $("email-form").elements._csrf.value = csrf_token ?? "";
+    $("email-form").elements._csrf.disabled = !csrf_token;
+    $("email-text").textContent =
+      !plain ? "Sent by script: a plain form could not bring what is wanted here."
+      : csrf_token ? "A plain HTML form with the session's CSRF token in a hidden field, sent by the browser itself."
+      : "A plain HTML form, sent by the browser itself without any script.";
+  }
 
   setInterval(() => {
     if ($("keep").checked && !paused && !$("me").closest("section").hidden && !document.hidden) me().catch(() => {});
   }, 4000);
 
-  return { load, post, stop, pause: (on) => (paused = on) };
+  return { load, post, stop, suit, saved, pause: (on) => (paused = on) };
 }

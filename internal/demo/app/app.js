@@ -5,10 +5,12 @@ import { startApi } from "./api.js";
 import { startTrials } from "./trials.js";
 import { startJournal } from "./journal.js";
 import { showCookies } from "./cookies.js";
+import { startMode, whereabouts } from "./mode.js";
 
 const $ = (id) => document.getElementById(id);
 const client = createClient();
 const countdown = new Countdown();
+const api = startApi(client);
 
 /** Shows who is signed in, or the way to sign in. */
 function show(session) {
@@ -23,7 +25,8 @@ function show(session) {
   for (const section of document.querySelectorAll("[data-signed-in]")) section.hidden = !authenticated;
   $("board").hidden = false;
   $("board").classList.toggle("anonymous", !authenticated);
-  countdown.set(authenticated ? session.access_expires_at : undefined);
+  countdown.set(authenticated ? session.access_expires_at : undefined, whereabouts[session.delivery]);
+  api.suit(session);
   document.title = authenticated ? `${name} · Cloakroom demo` : "Cloakroom demo";
 }
 
@@ -66,7 +69,6 @@ const journal = startJournal({
     if (event.action === "renewed") countdown.renewed();
   },
 });
-const api = startApi(client, () => countdown.left());
 startTrials(client, { api, countdown, journal });
 
 client.on("change", ({ session }) => {
@@ -81,11 +83,19 @@ client.on("expired", (event) => {
   void look();
 });
 
+await startMode({
+  async changed() {
+    say("");
+    const { authenticated } = (await look()) ?? {};
+    if (authenticated) await api.load(); // the answers bring the cookies that go with the new mode
+    await showCookies();
+  },
+  failed: () => say("The mode could not be changed. Is the demonstration still running?"),
+});
 const session = await look();
 void showCookies();
 if (session?.authenticated) void api.load();
 if (new URLSearchParams(location.search).get("saved") === "email") {
-  $("email-saved").textContent = "Saved. The API answered the form with a redirect back to this page.";
-  $("email-saved").hidden = false;
+  api.saved("Saved. The API answered the form with a redirect back to this page.");
   history.replaceState(null, "", "/#email");
 }

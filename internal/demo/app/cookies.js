@@ -11,9 +11,12 @@ export async function showCookies() {
   list.replaceChildren(...cookies.map(describe));
   if (cookies.length === 0) list.append(element("li", { class: "none" }, "No cookie at all. There is one once you sign in."));
   const seen = document.cookie;
+  const ours = cookies.filter(({ name, readable }) => readable && seen.includes(`${name}=`));
   script.replaceChildren(
-    element("strong", {}, seen === "" ? '""' : seen),
-    seen === "" ? "Nothing. There is nothing here to steal." : "Not from the gateway: its cookies are HttpOnly.",
+    element("strong", {}, seen === "" ? '""' : seen.length > 400 ? `${seen.slice(0, 400)}…` : seen),
+    seen === "" ? "Nothing. There is nothing here to steal."
+    : ours.some(({ name }) => name.endsWith("access_token")) ? "The claims of the access token, as the delivery “split” has it. The signature is not here."
+    : "Not from the gateway: its cookies are HttpOnly.",
   );
 }
 

@@ -8,13 +8,15 @@ export class Countdown {
   #ends;
   #whole = 30;
   #renewals = 0;
+  #where;
 
   constructor() {
     setInterval(() => this.#draw(), 200);
   }
 
-  /** Takes when the token ends, as the gateway says it; undefined for no token. */
-  set(ends) {
+  /** Takes when the token ends, as the gateway says it, undefined for no token; and where it is, in a sentence. */
+  set(ends, where) {
+    this.#where = where;
     const at = ends ? Date.parse(ends) : undefined;
     if (at && at !== this.#ends) this.#whole = Math.max(this.#whole, (at - Date.now()) / 1000);
     this.#ends = at;
@@ -42,6 +44,6 @@ export class Countdown {
     text.textContent =
       left === 0 ? "Over. The next call will have it renewed first."
       : share < 0.2 ? "Nearly over: the next call renews it early."
-      : "It lives at the gateway. All the page knows is when it ends.";
+      : this.#where;
   }
 }

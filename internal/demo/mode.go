@@ -1,0 +1,131 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cloakroom-go/cloakroom"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// Mode is what a demonstration shows: where sessions rest, how the access token reaches the API, and what a request has to
+// prove beside where it comes from. "" is the first of each list in modeWords.
+type Mode struct {
+	Storage  string `json:"storage"`
+	Delivery string `json:"delivery"`
+	CSRF     string `json:"csrf"`
+}
+
+// modeWords are the words of a Mode, the defaults first.
+var modeWords = []struct {
+	name  string
+	field func(*Mode) *string
+	words []string
+}{
+	{"storage", func(m *Mode) *string { return &m.Storage }, []string{"store", "sealed"}},
+	{"delivery", func(m *Mode) *string { return &m.Delivery }, []string{"proxy", "cookie", "split", "memory"}},
+	{"csrf", func(m *Mode) *string { return &m.CSRF }, []string{"origin", "header", "token"}},
+}
+
+// complete fills in the defaults and refuses words that are none.
+func (m *Mode) complete() error {
+	for _, option := range modeWords {
+		word := option.field(m)
+		if *word == "" {
+			*word = option.words[0]
+		}
+		if !slices.Contains(option.words, *word) {
+			return &session.Error{
+				Code: session.BadRequest, Op: "demo", Err: fmt.Errorf("there is no %s %q", option.name, *word),
+				Hint: option.name + " is one of " + strings.Join(option.words, ", "),
+			}
+		}
+	}
+	return nil
+}
+
+// house is the gateway of the demonstration, which can be exchanged for one of another mode while people are in it.
+type house struct {
+	build func(Mode) (*cloakroom.Gateway, error)
+
+	current atomic.Pointer[furnished]
+	mu      sync.Mutex // of use and close
+	closing sync.WaitGroup
+}
+
+// furnished is a gateway and the mode it was built for.
+type furnished struct {
+	mode    Mode
+	gateway *cloakroom.Gateway
+}
+
+// ServeHTTP serves a request by the gateway of the moment.
+func (h *house) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.current.Load().gateway.ServeHTTP(w, r)
+}
+
+// mode is the mode of the moment.
+func (h *house) mode() Mode { return h.current.Load().mode }
+
+// use exchanges the gateway. Requests in flight are finished by the one they began with; its streams end.
+func (h *house) use(m Mode) error {
+	if err := m.complete(); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	old := h.current.Load()
+	if old != nil && old.mode == m {
+		return nil
+	}
+	next, err := h.build(m)
+	if err != nil {
+		return err
+	}
+	h.current.Store(&furnished{m, next})
+	if old != nil {
+		h.closing.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+			defer cancel()
+			_ = old.gateway.Close(ctx) // what is left of it by then has no say any more
+		})
+	}
+	return nil
+}
+
+// close closes the gateway of the moment and waits for those before it.
+func (h *house) close(ctx context.Context) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	err := h.current.Load().gateway.Close(ctx)
+	h.closing.Wait()
+	return err
+}
+
+// serveMode tells the mode, and changes it.
+func (h *house) serveMode(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	if r.Method == http.MethodPost {
+		m := h.mode()
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<10)).Decode(&m); err != nil {
+			refuse(w, http.StatusBadRequest, errors.New("the body is no JSON object with storage, delivery or csrf"))
+			return
+		}
+		switch err := h.use(m); {
+		case session.CodeOf(err) == session.BadRequest:
+			refuse(w, http.StatusUnprocessableEntity, err)
+			return
+		case err != nil:
+			refuse(w, http.StatusInternalServerError, errors.New("the gateway could not be changed"))
+			return
+		}
+	}
+	writeJSON(w, http.StatusOK, h.mode())
+}
