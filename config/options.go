@@ -109,7 +109,7 @@ func provider(f *form, name string, c *Config) {
 	f.word(&p.RegisterHint, "register_hint", "prompt", []string{"prompt", "screen_hint"}, "How to ask for the sign-up page: `prompt=create`, or `screen_hint=signup`.")
 	f.words(&p.Algorithms, "algorithms", []string{"RS256"}, "Signatures of ID tokens that are accepted.", algorithm)
 
-	f.word(&p.AccessType, "access_token_type", "at+jwt", []string{"at+jwt", "JWT"}, "The `typ` of its access tokens, for routes with `bearer: accept`: as RFC 9068 has it, or `JWT` for a provider that writes that, or nothing, into all its tokens.")
+	f.word(&p.AccessType, "access_token_type", "at+jwt", []string{"at+jwt", "JWT"}, "What its access tokens are, for routes with `bearer: accept`: those of RFC 9068, or `JWT` for a provider that writes that, or nothing, for a `typ` into all its tokens, or leaves out a claim of the profile.")
 
 	if !providerName.MatchString(name) && f.docs == nil {
 		f.wrong(f.at, "%q is no name for a provider; take up to 32 of a to z, 0 to 9, - and _", name)

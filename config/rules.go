@@ -15,6 +15,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/internal/delivery"
 	"github.com/cloakroom-go/cloakroom/internal/files"
+	"github.com/cloakroom-go/cloakroom/internal/issuer"
 	"github.com/cloakroom-go/cloakroom/internal/oidc"
 	browser "github.com/cloakroom-go/cloakroom/internal/origin"
 	"github.com/cloakroom-go/cloakroom/internal/proxy"
@@ -260,9 +261,9 @@ func resource(v value) error {
 
 func algorithm(v value) error {
 	if v.text == "none" || strings.HasPrefix(v.text, "HS") {
-		return fmt.Errorf("%s is no signature that only the provider can make; take one of %s", quote(v), strings.Join(oidc.Algorithms, ", "))
+		return fmt.Errorf("%s is no signature that only the provider can make; take one of %s", quote(v), strings.Join(issuer.Algorithms, ", "))
 	}
-	return oneOf(oidc.Algorithms...)(v)
+	return oneOf(issuer.Algorithms...)(v)
 }
 
 func oneOf(words ...string) rule {

@@ -16,6 +16,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/cloakroom-go/cloakroom/conformance/fakeop"
+	"github.com/cloakroom-go/cloakroom/internal/issuer"
 	"github.com/cloakroom-go/cloakroom/internal/oidc"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -380,7 +381,7 @@ func TestFinish_CB5_ErrorIsSafeToLog(t *testing.T) {
 	if text := err.Error(); len(text) > 500 || strings.ContainsAny(text, "\x00\x1b\r\n") || strings.Contains(text, token) {
 		t.Errorf("the error is not safe to log: %q", text)
 	}
-	var refusal *oidc.Refusal
+	var refusal *issuer.Refusal
 	if !errors.As(err, &refusal) || refusal.Code != "access_denied??X: y" {
 		t.Errorf("refusal is %+v", refusal)
 	}

@@ -197,9 +197,13 @@ func Endless(endpoint string) Lie {
 	})
 }
 
-// Drop removes a member; it fits wherever claims and answers are changed.
-func Drop(name string) func(map[string]any) {
-	return func(m map[string]any) { delete(m, name) }
+// Drop removes members; it fits wherever claims and answers are changed.
+func Drop(names ...string) func(map[string]any) {
+	return func(m map[string]any) {
+		for _, name := range names {
+			delete(m, name)
+		}
+	}
 }
 
 // Set sets a member.

@@ -3,11 +3,11 @@ package oidc
 import (
 	"context"
 	"encoding/json"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/cloakroom-go/cloakroom/internal/issuer"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -97,7 +97,7 @@ func (p *Provider) push(ctx context.Context, m *metadata, request url.Values) (u
 	var pushed struct {
 		RequestURI string `json:"request_uri"`
 	}
-	if err := json.Unmarshal(res.body, &pushed); err != nil {
+	if err := json.Unmarshal(res.Body, &pushed); err != nil {
 		return nil, session.Fail(session.ProviderLied, op, "the answer is not the JSON it should be: %w", err)
 	}
 	if pushed.RequestURI == "" || len(pushed.RequestURI) > 2048 {
@@ -106,49 +106,13 @@ func (p *Provider) push(ctx context.Context, m *metadata, request url.Values) (u
 	return url.Values{"client_id": {p.o.ClientID}, "request_uri": {pushed.RequestURI}}, nil
 }
 
-// post sends a form to an endpoint of the provider's, with client authentication (RFC 6749 §2.3.1).
-func (p *Provider) post(ctx context.Context, op string, m *metadata, endpoint string, form url.Values) (reply, error) {
-	basic := p.authMethod(m) == "client_secret_basic"
-	if !basic {
-		form.Set("client_id", p.o.ClientID)
-		form.Set("client_secret", p.o.ClientSecret)
-	}
-	r, err := http.NewRequest(http.MethodPost, endpoint, strings.NewReader(form.Encode()))
-	if err != nil {
-		return reply{}, session.Fail(session.Internal, op, "make request: %w", err)
-	}
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	r.Header.Set("Accept", "application/json")
-	if basic { // both parts are form-encoded first, so that a colon or a space in them survives
-		r.SetBasicAuth(url.QueryEscape(p.o.ClientID), url.QueryEscape(p.o.ClientSecret))
-	}
-	res, err := p.calls.do(ctx, op, r)
-	if refusal := refusalOf(err); refusal != nil {
-		refusal.without(form)
-		refusal.without(url.Values{"client_secret": {p.o.ClientSecret}})
-	}
-	return res, err
+// post sends a form to an endpoint of the provider's, with client authentication.
+func (p *Provider) post(ctx context.Context, op string, m *metadata, endpoint string, form url.Values) (issuer.Reply, error) {
+	return p.calls.Post(ctx, op, endpoint, p.client(m), form)
 }
 
-// authMethod is the configured one, else client_secret_basic, which every provider must know (RFC 6749 §2.3.1), unless its
-// metadata say that it knows only client_secret_post.
-func (p *Provider) authMethod(m *metadata) string {
-	if p.o.AuthMethod != "" {
-		return p.o.AuthMethod
-	}
-	basic := true
-	for _, method := range m.AuthMethods {
-		switch method {
-		case "client_secret_basic":
-			return method
-		case "client_secret_post":
-			basic = false
-		}
-	}
-	if basic {
-		return "client_secret_basic"
-	}
-	return "client_secret_post"
+func (p *Provider) client(m *metadata) issuer.Client {
+	return issuer.Client{ID: p.o.ClientID, Secret: p.o.ClientSecret, Method: issuer.AuthMethod(p.o.AuthMethod, m.AuthMethods)}
 }
 
 // withQuery adds parameters to an endpoint and keeps the query it has (RFC 6749 §3.1).

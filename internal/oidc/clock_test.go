@@ -2,17 +2,16 @@ package oidc
 
 import (
 	"context"
-	"net/http"
 	"net/url"
 	"strconv"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/cloakroom-go/cloakroom/conformance/fakeop"
+	"github.com/cloakroom-go/cloakroom/internal/issuer"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -121,7 +120,7 @@ func TestKeySet_ID9_ForcedFetches(t *testing.T) {
 	_, err := login(t, op, p)
 	wantCode(t, err, session.ProviderLied)
 	keys(2)
-	now.pass(keysForced)
+	now.pass(issuer.KeysForced)
 	mustLogin(t, op, p)
 	keys(3)
 	n := 0
@@ -130,7 +129,7 @@ func TestKeySet_ID9_ForcedFetches(t *testing.T) {
 		return s.With(jose.RS256, s.RSA(), "bad-"+strconv.Itoa(n), c, nil)
 	}))
 	for window := 1; window <= 3; window++ {
-		now.pass(keysForced)
+		now.pass(issuer.KeysForced)
 		for range 20 {
 			_, err := login(t, op, p)
 			wantCode(t, err, session.ProviderLied)
@@ -164,7 +163,7 @@ func TestKeySet_WithdrawnKey(t *testing.T) {
 	mustLogin(t, op, p)
 	op.Tell(fakeop.Keys(func([]any) []any { return nil }))
 	mustLogin(t, op, p) // it may be good for ten minutes more
-	now.pass(keysFresh)
+	now.pass(issuer.KeysFresh)
 	_, err := login(t, op, p)
 	wantCode(t, err, session.ProviderLied)
 }
@@ -174,33 +173,15 @@ func TestKeySet_ID9_StaleKeysWhileTheProviderIsDown(t *testing.T) {
 	mustLogin(t, op, p)
 	op.Tell(fakeop.Status("jwks", 503, ""))
 	for range 3 {
-		now.pass(keysFresh)
+		now.pass(issuer.KeysFresh)
 		mustLogin(t, op, p)
 	}
-	now.pass(keysFresh + staleFor)
+	now.pass(issuer.KeysFresh + issuer.StaleFor)
 	_, err := login(t, op, p)
 	wantCode(t, err, session.ProviderDown)
 	op.Tell(fakeop.Instead("jwks", nil))
-	now.pass(retryAfter)
+	now.pass(issuer.RetryAfter)
 	mustLogin(t, op, p)
-}
-
-func TestMetadata_Freshness(t *testing.T) {
-	for header, want := range map[string]time.Duration{
-		"":                          metadataLeast,
-		"no-store":                  metadataLeast,
-		"max-age=0":                 metadataLeast,
-		"max-age=-1":                metadataLeast,
-		"public, max-age=3600":      time.Hour,
-		`Max-Age="7200"`:            2 * time.Hour,
-		"s-maxage=9000":             metadataLeast,
-		"max-age=999999999":         metadataMost,
-		"max-age=99999999999999999": metadataMost,
-	} {
-		if got := fresh(http.Header{"Cache-Control": {header}}); got != want {
-			t.Errorf("%q: %v, want %v", header, got, want)
-		}
-	}
 }
 
 func TestMetadata_IsKeptAndOutlivesADownProvider(t *testing.T) {
@@ -218,27 +199,27 @@ func TestMetadata_IsKeptAndOutlivesADownProvider(t *testing.T) {
 	wantCode(t, begin(), "")
 	wantCode(t, begin(), "")
 	fetched(1)
-	now.pass(metadataLeast)
+	now.pass(issuer.MetadataLeast)
 	wantCode(t, begin(), "")
 	fetched(2)
 	op.Tell(fakeop.Status("metadata", 503, ""))
-	now.pass(metadataLeast)
+	now.pass(issuer.MetadataLeast)
 	for range 5 {
 		wantCode(t, begin(), "")
 	}
 	fetched(3)
-	now.pass(retryAfter)
+	now.pass(issuer.RetryAfter)
 	wantCode(t, begin(), "")
 	fetched(4)
 	op.Tell(fakeop.Instead("metadata", nil), fakeop.Metadata(fakeop.Append("issuer", "x")))
-	now.pass(retryAfter)
+	now.pass(issuer.RetryAfter)
 	wantCode(t, begin(), session.ProviderLied) // whoever lies is not served from memory
 	fetched(5)
 	op.Tell(fakeop.Metadata(func(m map[string]any) { m["issuer"] = op.Issuer() }))
-	now.pass(retryAfter)
+	now.pass(issuer.RetryAfter)
 	wantCode(t, begin(), "")
 	op.Tell(fakeop.Down())
-	now.pass(metadataLeast + staleFor)
+	now.pass(issuer.MetadataLeast + issuer.StaleFor)
 	wantCode(t, begin(), session.ProviderDown)
 }
 
@@ -252,59 +233,10 @@ func TestMetadata_BackOffAtStart(t *testing.T) {
 		if got := op.Count("metadata"); got != attempt {
 			t.Fatalf("%d attempts, want %d", got, attempt)
 		}
-		now.pass(retryAfter)
+		now.pass(issuer.RetryAfter)
 	}
 	op.Tell(fakeop.Up())
 	mustLogin(t, op, p)
-}
-
-// TestDocument_OneFetchForAll: a hundred ask while the first fetch is held back, and one more when it is done.
-func TestDocument_OneFetchForAll(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		fetches, release := 0, make(chan struct{})
-		d := newDocument(time.Now, func(context.Context) (int, time.Duration, error) {
-			fetches++
-			<-release
-			return 7, time.Hour, nil
-		})
-		ask := func() {
-			if e, err := d.get(context.Background()); err != nil || e.value != 7 {
-				t.Errorf("got %v, %v", e.value, err)
-			}
-		}
-		for range 100 {
-			go ask()
-		}
-		synctest.Wait()
-		close(release)
-		synctest.Wait()
-		ask()
-		if fetches != 1 {
-			t.Errorf("%d fetches", fetches)
-		}
-	})
-}
-
-// TestDocument_WaitEndsWithItsRequest: whoever leaves does not wait on, and takes nothing from those who stay.
-func TestDocument_WaitEndsWithItsRequest(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		release := make(chan struct{})
-		d := newDocument(time.Now, func(ctx context.Context) (int, time.Duration, error) {
-			<-release
-			return 7, time.Hour, ctx.Err() // the context of the one who asked first, who is gone by then
-		})
-		first, leave := context.WithCancel(context.Background())
-		go func() { _, _ = d.get(first) }()
-		synctest.Wait()
-		leave()
-		second, give := context.WithCancel(context.Background())
-		give()
-		_, err := d.get(second)
-		wantCode(t, err, session.ProviderDown)
-		close(release)
-		_, err = d.get(context.Background())
-		wantCode(t, err, "")
-	})
 }
 
 func TestProbe_AsksAgainAfterAWhile(t *testing.T) {
@@ -315,6 +247,6 @@ func TestProbe_AsksAgainAfterAWhile(t *testing.T) {
 	now.pass(probeAge)
 	wantCode(t, p.Probe(context.Background()), session.ProviderDown) // although the metadata are still fresh
 	op.Tell(fakeop.Up())
-	now.pass(retryAfter)
+	now.pass(issuer.RetryAfter)
 	wantCode(t, p.Probe(context.Background()), "")
 }

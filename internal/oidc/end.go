@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 
+	"github.com/cloakroom-go/cloakroom/internal/issuer"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -43,7 +44,7 @@ func (p *Provider) Revoke(ctx context.Context, t session.Tokens) error {
 	if form.Get("token") == "" {
 		return nil
 	}
-	if of, known := unverified(t.ID)["iss"].(string); known && of != p.o.Issuer {
+	if of, known := issuer.Unverified(t.ID)["iss"].(string); known && of != p.o.Issuer {
 		return nil // of a provider that had this name before: its tokens are not for this one to see
 	}
 	m, err := p.ready(ctx)

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/cloakroom-go/cloakroom/internal/issuer"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -44,7 +45,7 @@ func (p *Provider) Finish(ctx context.Context, pending session.Pending, answer u
 		return session.Grant{}, err
 	}
 	sub := who["sub"].(string) // verify saw it
-	var more claims
+	var more issuer.Claims
 	if m.Userinfo != "" && !p.o.UserinfoOff {
 		if more, err = p.userinfo(ctx, m, tokens.Access, sub); err != nil {
 			return session.Grant{}, err
@@ -54,7 +55,7 @@ func (p *Provider) Finish(ctx context.Context, pending session.Pending, answer u
 		tokens.Scope = strings.Join(p.o.Scopes, " ")
 	}
 	sid, _ := who["sid"].(string)
-	all := merge(unverified(tokens.Access), who, more)
+	all := merge(issuer.Unverified(tokens.Access), who, more)
 	all["iss"] = p.o.Issuer // with sub, the only key of a person: allow and identity need it where there are several providers
 	return session.Grant{Provider: p.name, Issuer: p.o.Issuer, Subject: sub, SID: sid, Claims: all, Tokens: tokens}, nil
 }
@@ -71,12 +72,12 @@ func (p *Provider) checkAnswer(ctx context.Context, pending session.Pending, ans
 	}
 	for name, values := range answer {
 		if len(values) > 1 {
-			return nil, session.Fail(session.BadRequest, op, "%q is there %d times", printable(name, 40), len(values))
+			return nil, session.Fail(session.BadRequest, op, "%q is there %d times", issuer.Printable(name, 40), len(values))
 		}
 	}
 	// The issuer comes before the error: an error of someone else's is not an answer either (RFC 9207 §2.4).
 	if answer.Has("iss") && answer.Get("iss") != pending.Issuer {
-		return nil, session.Fail(session.ProviderLied, op, "iss is %q: another provider answered", printable(answer.Get("iss"), 200))
+		return nil, session.Fail(session.ProviderLied, op, "iss is %q: another provider answered", issuer.Printable(answer.Get("iss"), 200))
 	}
 	m, err := p.ready(ctx)
 	if err != nil {
@@ -86,12 +87,12 @@ func (p *Provider) checkAnswer(ctx context.Context, pending session.Pending, ans
 		return nil, session.Fail(session.ProviderLied, op, "iss is missing, although the provider says that it sends it")
 	}
 	if answer.Has("error") {
-		refusal := newRefusal(answer.Get("error"), answer.Get("error_description"))
+		refusal := issuer.NewRefusal(answer.Get("error"), answer.Get("error_description"))
 		code := session.LoginDenied
 		if refusal.Code == "unmet_authentication_requirements" {
 			code = session.LoginWeak
 		}
-		return nil, &session.Error{Code: code, Op: op, Err: refusal, Hint: hints[refusal.Code]}
+		return nil, &session.Error{Code: code, Op: op, Err: refusal, Hint: refusal.Hint()}
 	}
 	if code := answer.Get("code"); code == "" || len(code) > codeLimit {
 		return nil, session.Fail(session.ProviderLied, op, "code is missing or longer than %d bytes", codeLimit)

@@ -17,33 +17,28 @@ import (
 
 	goidc "github.com/coreos/go-oidc/v3/oidc"
 
+	"github.com/cloakroom-go/cloakroom/internal/issuer"
 	"github.com/cloakroom-go/cloakroom/session"
 )
-
-// leeway is how far the provider's clock may be off.
-const leeway = 60 * time.Second
-
-// claims are what a token or the userinfo endpoint says. Names are case-sensitive.
-type claims map[string]any
 
 // verify returns the claims of an ID token that the provider signed for us and that is valid now (OpenID Connect Core
 // §3.1.3.7). What it must say about one login or refresh is its caller's to check.
 //
 // go-oidc verifies signature, algorithm, issuer, audience and expiry. check does the claims again, exactly: go-oidc matches
 // their names in any case, takes numbers in quotes, any further audience, and lets Google spell its issuer in two ways.
-func (p *Provider) verify(ctx context.Context, token string) (claims, error) {
+func (p *Provider) verify(ctx context.Context, token string) (issuer.Claims, error) {
 	const op = "verify ID token"
 	if token == "" {
 		return nil, session.Fail(session.ProviderLied, op, "the answer has no id_token")
 	}
-	if _, ok := part(token, 1); !ok {
+	if _, ok := issuer.Part(token, 1); !ok {
 		return nil, session.Fail(session.ProviderLied, op, "not a signed JWT")
 	}
 	keys := &rememberingKeys{keys: p.keys}
 	verified, err := goidc.NewVerifier(p.o.Issuer, keys, &goidc.Config{
 		ClientID:             p.o.ClientID,
 		SupportedSigningAlgs: p.o.Algorithms,
-		Now:                  func() time.Time { return p.now().Add(-leeway) },
+		Now:                  func() time.Time { return p.now().Add(-issuer.Leeway) },
 	}).Verify(ctx, token)
 	switch {
 	case keys.err != nil:
@@ -51,7 +46,7 @@ func (p *Provider) verify(ctx context.Context, token string) (claims, error) {
 	case err != nil:
 		return nil, &session.Error{Code: session.ProviderLied, Op: op, Err: err, Hint: p.algorithmHint(token)}
 	}
-	var c claims
+	var c issuer.Claims
 	if err := verified.Claims(&c); err != nil {
 		return nil, session.Fail(session.ProviderLied, op, "%w", err)
 	}
@@ -63,7 +58,7 @@ func (p *Provider) verify(ctx context.Context, token string) (claims, error) {
 
 // rememberingKeys keeps the error that go-oidc would turn into text: keys that cannot be fetched are not a bad signature.
 type rememberingKeys struct {
-	keys *keySet
+	keys *issuer.Keys
 	err  error
 }
 
@@ -73,10 +68,10 @@ func (r *rememberingKeys) VerifySignature(ctx context.Context, token string) (pa
 }
 
 // check holds of every ID token, at login and at refresh.
-func (p *Provider) check(c claims) error {
+func (p *Provider) check(c issuer.Claims) error {
 	now := p.now()
 	if iss, _ := c["iss"].(string); iss != p.o.Issuer {
-		return fmt.Errorf("iss is %q, not %q", printable(iss, 200), p.o.Issuer)
+		return fmt.Errorf("iss is %q, not %q", issuer.Printable(iss, 200), p.o.Issuer)
 	}
 	if sub, _ := c["sub"].(string); sub == "" || len(sub) > 255 {
 		return errors.New("sub is not text of 1 to 255 bytes")
@@ -84,22 +79,22 @@ func (p *Provider) check(c claims) error {
 	if err := p.checkAudience(c); err != nil {
 		return err
 	}
-	exp, err := c.time("exp")
+	exp, err := c.Time("exp")
 	if err != nil {
 		return err
 	}
-	if !now.Before(exp.Add(leeway)) {
+	if !now.Before(exp.Add(issuer.Leeway)) {
 		return fmt.Errorf("expired at %s", exp.UTC().Format(time.RFC3339))
 	}
-	iat, err := c.time("iat")
+	iat, err := c.Time("iat")
 	if err != nil {
 		return err
 	}
-	if iat.After(now.Add(leeway)) {
+	if iat.After(now.Add(issuer.Leeway)) {
 		return fmt.Errorf("issued in the future, at %s: is a clock wrong?", iat.UTC().Format(time.RFC3339))
 	}
 	if _, ok := c["nbf"]; ok {
-		if nbf, err := c.time("nbf"); err != nil || nbf.After(now.Add(leeway)) {
+		if nbf, err := c.Time("nbf"); err != nil || nbf.After(now.Add(issuer.Leeway)) {
 			return errors.New("nbf is in the future or no time")
 		}
 	}
@@ -113,18 +108,18 @@ func (p *Provider) check(c claims) error {
 
 // checkAudience wants the token made for us and for nobody else but the APIs we ask tokens for. A token for several must
 // say that it was us who asked.
-func (p *Provider) checkAudience(c claims) error {
-	audience, err := c.audience()
+func (p *Provider) checkAudience(c issuer.Claims) error {
+	audience, err := c.Audience()
 	if err != nil {
 		return err
 	}
 	if !slices.Contains(audience, p.o.ClientID) {
-		return fmt.Errorf("aud is %q, without client_id %q", printable(strings.Join(audience, " "), 200), p.o.ClientID)
+		return fmt.Errorf("aud is %q, without client_id %q", issuer.Printable(strings.Join(audience, " "), 200), p.o.ClientID)
 	}
 	trusted := append([]string{p.o.ClientID, p.o.Audience}, p.o.Resource...)
 	for _, a := range audience {
 		if a == "" || !slices.Contains(trusted, a) {
-			return fmt.Errorf("aud also names %q, which is neither client_id nor audience nor resource", printable(a, 200))
+			return fmt.Errorf("aud also names %q, which is neither client_id nor audience nor resource", issuer.Printable(a, 200))
 		}
 	}
 	azp, present := c["azp"]
@@ -134,35 +129,8 @@ func (p *Provider) checkAudience(c claims) error {
 	return nil
 }
 
-func (c claims) audience() ([]string, error) {
-	switch aud := c["aud"].(type) {
-	case string:
-		return []string{aud}, nil
-	case []any:
-		var all []string
-		for _, one := range aud {
-			text, ok := one.(string)
-			if !ok {
-				return nil, errors.New("aud is not a list of texts")
-			}
-			all = append(all, text)
-		}
-		return all, nil
-	}
-	return nil, errors.New("aud is missing or malformed")
-}
-
-// time reads a claim in seconds since 1970. Milliseconds, text and numbers out of all reason are no times.
-func (c claims) time(name string) (time.Time, error) {
-	seconds, ok := c[name].(float64)
-	if !ok || !(seconds > 0 && seconds < 1e11) {
-		return time.Time{}, fmt.Errorf("%s is missing or no time in seconds", name)
-	}
-	return time.Unix(int64(seconds), 0), nil
-}
-
 // checkLogin is what an ID token must say about one login.
-func (p *Provider) checkLogin(c claims, pending session.Pending, token, access string) error {
+func (p *Provider) checkLogin(c issuer.Claims, pending session.Pending, token, access string) error {
 	nonce, _ := c["nonce"].(string)
 	if subtle.ConstantTimeCompare([]byte(nonce), []byte(pending.Nonce())) != 1 {
 		return errors.New("nonce is missing or of another login")
@@ -174,11 +142,11 @@ func (p *Provider) checkLogin(c claims, pending session.Pending, token, access s
 	if err != nil { // not asked for
 		return nil
 	}
-	at, err := c.time("auth_time")
+	at, err := c.Time("auth_time")
 	if err != nil {
 		return err
 	}
-	if p.now().After(at.Add(time.Duration(limit)*time.Second + leeway)) {
+	if p.now().After(at.Add(time.Duration(limit)*time.Second + issuer.Leeway)) {
 		return errors.New("auth_time is longer ago than max_age allows")
 	}
 	return nil
@@ -186,13 +154,13 @@ func (p *Provider) checkLogin(c claims, pending session.Pending, token, access s
 
 // checkStrength refuses a login that was weaker than asked for. A provider does no wrong by that: acr_values is a wish to it
 // (OpenID Connect Core §3.1.2.1), and whoever needs one of them has to look (§3.1.3.7).
-func (p *Provider) checkStrength(c claims) error {
+func (p *Provider) checkStrength(c issuer.Claims) error {
 	if len(p.o.ACRValues) == 0 {
 		return nil
 	}
 	if acr, _ := c["acr"].(string); !slices.Contains(p.o.ACRValues, acr) {
 		return &session.Error{
-			Code: session.LoginWeak, Op: "verify ID token", Err: fmt.Errorf("acr is %q, which is not in acr_values", printable(acr, 200)),
+			Code: session.LoginWeak, Op: "verify ID token", Err: fmt.Errorf("acr is %q, which is not in acr_values", issuer.Printable(acr, 200)),
 			Hint: "have the provider ask this client's people for what acr_values names, or name what it tells: " + strings.Join(p.o.ACRValues, " "),
 		}
 	}
@@ -200,7 +168,7 @@ func (p *Provider) checkStrength(c claims) error {
 }
 
 // checkAccessHash ties the access token to the ID token, if the provider did so (OpenID Connect Core §3.1.3.6).
-func checkAccessHash(c claims, token, access string) error {
+func checkAccessHash(c issuer.Claims, token, access string) error {
 	claim, present := c["at_hash"]
 	if !present {
 		return nil
@@ -220,22 +188,12 @@ func checkAccessHash(c claims, token, access string) error {
 	return nil
 }
 
-// part decodes the nth of the three parts of a compact JWS.
-func part(token string, n int) ([]byte, bool) {
-	parts := strings.Split(token, ".")
-	if len(token) > tokenLimit || len(parts) != 3 || parts[0] == "" || parts[1] == "" {
-		return nil, false
-	}
-	raw, err := base64.RawURLEncoding.DecodeString(parts[n])
-	return raw, err == nil
-}
-
 // algorithm is what the header of a JWS says, "" for what is none.
 func algorithm(token string) string {
 	var h struct {
 		Alg string `json:"alg"`
 	}
-	if header, ok := part(token, 0); ok {
+	if header, ok := issuer.Part(token, 0); ok {
 		_ = json.Unmarshal(header, &h) // no JSON: no algorithm
 	}
 	return h.Alg
@@ -243,7 +201,7 @@ func algorithm(token string) string {
 
 func (p *Provider) algorithmHint(token string) string {
 	alg := algorithm(token)
-	if slices.Contains(p.o.Algorithms, alg) || !slices.Contains(Algorithms, alg) {
+	if slices.Contains(p.o.Algorithms, alg) || !slices.Contains(issuer.Algorithms, alg) {
 		return ""
 	}
 	return fmt.Sprintf("the provider signs with %s: register %s for this client there, or set algorithms: [%s]",

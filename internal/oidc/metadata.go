@@ -4,21 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/cloakroom-go/cloakroom/internal/origin"
+	"github.com/cloakroom-go/cloakroom/internal/issuer"
 	"github.com/cloakroom-go/cloakroom/session"
-)
-
-const (
-	metadataLeast = 10 * time.Minute // how long metadata are fresh, whatever Cache-Control says
-	metadataMost  = 24 * time.Hour
 )
 
 // metadata are what we read of the provider's (OpenID Connect Discovery §3, RFC 8414 §2).
@@ -45,34 +36,10 @@ type supports struct {
 	Prompts       []string `json:"prompt_values_supported"` // Initiating User Registration 1.0
 }
 
-func newMetadata(c caller, issuer string, now func() time.Time) *document[*metadata] {
-	address := strings.TrimSuffix(issuer, "/") + "/.well-known/openid-configuration"
-	return newDocument(now, func(ctx context.Context) (*metadata, time.Duration, error) {
-		m := &metadata{}
-		res, err := c.get(ctx, "fetch metadata", address, m)
-		if err != nil {
-			var e *session.Error
-			if errors.As(err, &e) && e.Code == session.ProviderRefused {
-				e.Hint = "is issuer right? its metadata should be at " + address
-			}
-			return nil, 0, err
-		}
-		if err := m.check(issuer); err != nil {
-			return nil, 0, err
-		}
-		return m, fresh(res.header), nil
-	})
-}
-
-// check compares the issuer, byte for byte, and every address. A provider that is reached over https may name no others.
-func (m *metadata) check(issuer string) error {
-	const op = "check metadata"
-	if m.Issuer != issuer {
-		e := session.Fail(session.ProviderLied, op, "the metadata are those of %q, not of %q", printable(m.Issuer, 200), issuer)
-		if strings.TrimSuffix(m.Issuer, "/") == strings.TrimSuffix(issuer, "/") {
-			e.Hint = fmt.Sprintf("set issuer to %q: the slash at the end counts", printable(m.Issuer, 200))
-		}
-		return e
+// check compares the issuer and every address.
+func (m *metadata) check(name string) error {
+	if err := issuer.CheckName(name, m.Issuer); err != nil {
+		return err
 	}
 	for _, one := range []struct {
 		name, address string
@@ -89,42 +56,11 @@ func (m *metadata) check(issuer string) error {
 		if one.address == "" && !one.needed {
 			continue
 		}
-		u, err := secure(one.address)
-		if err == nil && u.Scheme == "http" && strings.HasPrefix(issuer, "https:") {
-			err = errors.New("must be https")
-		}
-		if err != nil {
-			return session.Fail(session.ProviderLied, op, "%s: %w", one.name, err)
+		if err := issuer.CheckEndpoint(name, one.name, one.address); err != nil {
+			return err
 		}
 	}
 	return nil
-}
-
-// secure parses an address that calls may go to: https, or http on this very machine.
-func secure(address string) (*url.URL, error) {
-	u, err := url.Parse(address)
-	switch {
-	case err != nil:
-		return nil, errors.New("not a URL")
-	case address == "":
-		return nil, errors.New("missing")
-	case u.Host == "" || u.Hostname() == "" || u.User != nil || strings.Contains(address, "#"):
-		return nil, errors.New("must be an absolute URL without user or fragment")
-	case u.Scheme == "https" || (u.Scheme == "http" && origin.IsLocal(u.Hostname())):
-		return u, nil
-	}
-	return nil, errors.New("must be https (http only on 127.0.0.1, [::1] or localhost)")
-}
-
-var maxAge = regexp.MustCompile(`(?i)(?:^|[,\s])max-age="?(\d{1,9})`)
-
-// fresh reads how long an answer may be kept.
-func fresh(header http.Header) time.Duration {
-	if m := maxAge.FindStringSubmatch(header.Get("Cache-Control")); m != nil {
-		seconds, _ := strconv.Atoi(m[1])
-		return min(max(time.Duration(seconds)*time.Second, metadataLeast), metadataMost)
-	}
-	return metadataLeast
 }
 
 // probeAge is how old an answer Probe takes: it may be asked every second.
@@ -133,19 +69,11 @@ const probeAge = 5 * time.Second
 // Probe says what is wrong with the provider now, all of it: not reachable, unsound metadata, no usable keys, or something
 // the options ask for that it says it does not support.
 func (p *Provider) Probe(ctx context.Context) error {
-	e, err := p.meta.within(ctx, probeAge)
+	e, err := p.meta.Within(ctx, probeAge)
 	if err != nil {
 		return err
 	}
-	findings := []error{p.unsupported(e.value)}
-	keys, err := p.keys.doc.within(ctx, probeAge)
-	switch {
-	case err != nil:
-		findings = append(findings, err)
-	case len(keys.value) == 0:
-		findings = append(findings, session.Fail(session.ProviderLied, "fetch keys", "jwks_uri has no key that can verify a signature"))
-	}
-	return errors.Join(findings...)
+	return errors.Join(p.unsupported(e.Value), p.keys.Probe(ctx, probeAge))
 }
 
 // unsupported compares the options with what the provider says of itself.
@@ -153,7 +81,7 @@ func (p *Provider) unsupported(m *metadata) error {
 	var findings []error
 	refuse := func(list []string, hint, format string, args ...any) {
 		e := session.Fail(session.ProviderRefused, "check metadata", format, args...)
-		e.Err = fmt.Errorf("%w; it lists %s", e.Err, printable(strings.Join(list, " "), 200))
+		e.Err = fmt.Errorf("%w; it lists %s", e.Err, issuer.Printable(strings.Join(list, " "), 200))
 		e.Hint = hint
 		findings = append(findings, e)
 	}
@@ -169,7 +97,7 @@ func (p *Provider) unsupported(m *metadata) error {
 	if lacks(m.Challenges, "S256") {
 		refuse(m.Challenges, "", "the provider does not support PKCE with S256")
 	}
-	if method := p.authMethod(m); lacks(m.AuthMethods, method) {
+	if method := p.client(m).Method; lacks(m.AuthMethods, method) {
 		refuse(m.AuthMethods, "see auth_method", "the provider does not support %s", method)
 	}
 	if lacks(m.Algorithms, p.o.Algorithms...) {

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/issuer"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -33,7 +34,7 @@ type Options struct {
 	UserinfoOff  bool              // do not ask the userinfo endpoint for claims
 	RegisterHint string            // how to ask for the sign-up page: prompt (default, prompt=create) or screen_hint
 	Algorithms   []string          // accepted signatures of ID tokens; default: RS256
-	AccessType   string            // typ of access tokens that come without a session: at+jwt (default, RFC 9068), or JWT for JWT or none
+	AccessType   string            // of access tokens that come without a session: at+jwt (default, RFC 9068), or JWT where issuers know no profile
 }
 
 // String leaves the secret out.
@@ -47,11 +48,11 @@ type Provider struct {
 	name     string
 	redirect *url.URL
 	o        Options
-	calls    caller
-	meta     *document[*metadata]
-	keys     *keySet
+	calls    issuer.Calls
+	meta     *issuer.Document[*metadata]
+	keys     *issuer.Keys
 
-	accessKeys *keySet // the same keys; an access token may be signed otherwise than an ID token
+	accessKeys *issuer.Keys // the same keys; an access token may be signed otherwise than an ID token
 	log        *slog.Logger
 	now        func() time.Time
 }
@@ -73,11 +74,17 @@ func New(name string, redirectURI *url.URL, o Options, client *http.Client, log 
 	if err := errors.Join(o.check(), checkRedirect(redirectURI)); err != nil {
 		return nil, fmt.Errorf("provider %q: %w", name, err)
 	}
-	p := &Provider{name: name, redirect: redirectURI, o: o, calls: newCaller(client), log: log, now: time.Now}
+	p := &Provider{name: name, redirect: redirectURI, o: o, calls: issuer.NewCalls(client), log: log, now: time.Now}
 	clock := func() time.Time { return p.now() }
-	p.meta = newMetadata(p.calls, o.Issuer, clock)
-	p.keys = newKeySet(p.calls, p.meta, clock, o.Algorithms)
-	p.accessKeys = p.keys.accepting(Algorithms)
+	p.meta = issuer.Discover(p.calls, o.Issuer, clock, func(m *metadata) error { return m.check(o.Issuer) })
+	p.keys = issuer.NewKeys(p.calls, func(ctx context.Context) (string, error) {
+		m, err := p.meta.Get(ctx)
+		if err != nil {
+			return "", err
+		}
+		return m.Value.JWKS, nil
+	}, clock, o.Algorithms)
+	p.accessKeys = p.keys.Accepting(issuer.Algorithms)
 	return p, nil
 }
 
@@ -113,9 +120,6 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Algorithms are those that may be accepted. HMAC is not among them: a public key must never verify as a secret.
-var Algorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
-
 // ReservedParam reports whether a parameter is ours to set, in any case.
 func ReservedParam(name string) bool { return slices.Contains(reserved, strings.ToLower(name)) }
 
@@ -128,10 +132,8 @@ var reserved = []string{
 func (o Options) check() error {
 	var wrong []error
 	say := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
-	if u, err := secure(o.Issuer); err != nil {
+	if err := issuer.CheckIssuer(o.Issuer); err != nil {
 		say("issuer: %w", err)
-	} else if u.RawQuery != "" || u.ForceQuery {
-		say("issuer: must have no query")
 	}
 	if o.ClientID == "" {
 		say("client_id: missing")
@@ -167,10 +169,10 @@ func (o Options) check() error {
 	oneOf("auth_method", o.AuthMethod, "", "client_secret_basic", "client_secret_post")
 	oneOf("callback", o.Callback, "", "shared", "own")
 	oneOf("response_mode", o.ResponseMode, "query", "form_post")
-	oneOf("access_token_type", o.AccessType, "", "at+jwt", "JWT")
+	oneOf("access_token_type", o.AccessType, "", issuer.TypeAccess, issuer.TypeJWT)
 	oneOf("register_hint", o.RegisterHint, "", "prompt", "screen_hint")
 	for _, a := range o.Algorithms {
-		oneOf("algorithms", a, Algorithms...)
+		oneOf("algorithms", a, issuer.Algorithms...)
 	}
 	return errors.Join(wrong...)
 }
@@ -184,12 +186,12 @@ func checkRedirect(u *url.URL) error {
 
 // ready returns the provider's metadata.
 func (p *Provider) ready(ctx context.Context) (*metadata, error) {
-	e, err := p.meta.get(ctx)
+	e, err := p.meta.Get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if p.now().After(e.until) {
-		p.log.WarnContext(ctx, "the provider cannot be reached; its metadata of earlier are used", "provider", p.name, "fetched", e.at)
+	if p.now().After(e.Until) {
+		p.log.WarnContext(ctx, "the provider cannot be reached; its metadata of earlier are used", "provider", p.name, "fetched", e.At)
 	}
-	return e.value, nil
+	return e.Value, nil
 }

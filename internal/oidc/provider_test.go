@@ -6,13 +6,12 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/cloakroom-go/cloakroom/conformance/fakeop"
+	"github.com/cloakroom-go/cloakroom/internal/issuer"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -26,7 +25,7 @@ func TestNew_RefusesWhatCannotBeSafe(t *testing.T) {
 		{"loopback", func(o *Options) { o.Issuer = "http://127.0.0.9:8080/realms/x" }, ""},
 		{"loopback v6", func(o *Options) { o.Issuer = "http://[::1]:8080" }, ""},
 		{"localhost", func(o *Options) { o.Issuer = "http://localhost:8080" }, ""},
-		{"all algorithms", func(o *Options) { o.Algorithms = Algorithms }, ""},
+		{"all algorithms", func(o *Options) { o.Algorithms = issuer.Algorithms }, ""},
 		{"no issuer", func(o *Options) { o.Issuer = "" }, "issuer: missing"},
 		{"plain http", func(o *Options) { o.Issuer = "http://login.example.com" }, "issuer: must be https"},
 		{"looks like loopback", func(o *Options) { o.Issuer = "http://127.0.0.1.example.com" }, "issuer: must be https"},
@@ -82,22 +81,6 @@ func TestOptions_PrintNoSecret(t *testing.T) {
 	}
 }
 
-// TestCalls_CB10_OwnRules: whatever client is passed, the limits are ours.
-func TestCalls_CB10_OwnRules(t *testing.T) {
-	for _, client := range []*http.Client{nil, {}, {Timeout: time.Hour}} {
-		c := newCaller(client).client
-		if c.Timeout != callLimit || c.Jar != nil || c.CheckRedirect(nil, nil) != http.ErrUseLastResponse {
-			t.Errorf("timeout %v", c.Timeout)
-		}
-		if tls := c.Transport.(*http.Transport).TLSClientConfig; tls.MinVersion < 0x0303 || tls.InsecureSkipVerify {
-			t.Errorf("TLS from %x", tls.MinVersion)
-		}
-	}
-	if http.DefaultTransport.(*http.Transport).MaxConnsPerHost != 0 {
-		t.Error("the default transport was changed for everyone")
-	}
-}
-
 // TestFinish_CB2_NothingIsCalledBeforeTheAnswerIsChecked: state is compared before even the metadata are fetched.
 func TestFinish_CB2_NothingIsCalledBeforeTheAnswerIsChecked(t *testing.T) {
 	op, p, _ := meet(t)
@@ -150,7 +133,7 @@ func TestAuthMethod(t *testing.T) {
 		{"client_secret_basic", []string{"client_secret_post"}, "client_secret_basic"},
 	} {
 		p := &Provider{o: Options{AuthMethod: c.option}}
-		if got := p.authMethod(&metadata{supports: supports{AuthMethods: c.listed}}); got != c.want {
+		if got := p.client(&metadata{supports: supports{AuthMethods: c.listed}}).Method; got != c.want {
 			t.Errorf("%q of %v: %s, want %s", c.option, c.listed, got, c.want)
 		}
 	}
@@ -178,7 +161,7 @@ func TestIDToken_ID11_AccessHash(t *testing.T) {
 	}
 	for alg, half := range halves {
 		token := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"`+alg+`"}`)) + ".e30.c2ln"
-		good := claims{"at_hash": base64.RawURLEncoding.EncodeToString(half)}
+		good := issuer.Claims{"at_hash": base64.RawURLEncoding.EncodeToString(half)}
 		if err := checkAccessHash(good, token, "access"); err != nil {
 			t.Errorf("%s: %v", alg, err)
 		}
@@ -188,7 +171,7 @@ func TestIDToken_ID11_AccessHash(t *testing.T) {
 	}
 	for _, alg := range []string{"none", "", "A", "HS1"} {
 		token := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"`+alg+`"}`)) + ".e30.c2ln"
-		if checkAccessHash(claims{"at_hash": "x"}, token, "access") == nil {
+		if checkAccessHash(issuer.Claims{"at_hash": "x"}, token, "access") == nil {
 			t.Errorf("%q has a hash", alg)
 		}
 	}

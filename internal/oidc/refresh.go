@@ -2,12 +2,12 @@ package oidc
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/cloakroom-go/cloakroom/internal/issuer"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -33,7 +33,7 @@ func (p *Provider) Refresh(ctx context.Context, g session.Grant, want session.Wa
 		form.Set("scope", want.Scope)
 	}
 	fresh, err := p.redeem(ctx, op, m, form)
-	if refusal := refusalOf(err); refusal != nil && refusal.Code == "invalid_grant" {
+	if refusal := issuer.RefusalOf(err); refusal != nil && refusal.Code == "invalid_grant" {
 		return session.Tokens{}, &session.Error{Code: session.GrantOver, Op: op, Err: refusal}
 	} else if refusal != nil && refusal.Code == "invalid_scope" && want.Scope != "" {
 		return session.Tokens{}, &session.Error{Code: session.BadRequest, Op: op, Err: refusal}
@@ -59,9 +59,9 @@ func narrowed(fresh session.Tokens, want session.Want) string {
 	if scope == "" {
 		scope = want.Scope
 	}
-	c := unverified(fresh.Access)
+	c := issuer.Unverified(fresh.Access)
 	for _, name := range []string{"scope", "scp"} {
-		scope += " " + scopeOf(c[name])
+		scope += " " + issuer.Scope(c[name])
 	}
 	return strings.TrimSpace(scope)
 }
@@ -98,12 +98,12 @@ func (p *Provider) checkRefreshed(ctx context.Context, g session.Grant, fresh se
 		return "", err
 	default:
 		p.log.WarnContext(ctx, "the refreshed ID token is not kept: its signature cannot be verified now", "provider", p.name, "error", err)
-		if now = unverified(id); p.check(now) != nil {
+		if now = issuer.Unverified(id); p.check(now) != nil {
 			return "", session.Fail(session.ProviderLied, op, "%w", p.check(now))
 		}
 		id = ""
 	}
-	if err := sameLogin(g, unverified(g.Tokens.ID), now); err != nil {
+	if err := sameLogin(g, issuer.Unverified(g.Tokens.ID), now); err != nil {
 		return "", session.Fail(session.ProviderLied, op, "%w", err)
 	}
 	if err := checkAccessHash(now, fresh.ID, fresh.Access); err != nil {
@@ -113,15 +113,15 @@ func (p *Provider) checkRefreshed(ctx context.Context, g session.Grant, fresh se
 }
 
 // sameLogin compares a refreshed ID token with the one of the login. The nonce is not kept, so it is not compared.
-func sameLogin(g session.Grant, before, now claims) error {
+func sameLogin(g session.Grant, before, now issuer.Claims) error {
 	if now["sub"] != g.Subject {
 		return errors.New("sub is of another person")
 	}
 	if before == nil { // no ID token was kept: sub is all there is to compare
 		return nil
 	}
-	was, _ := before.audience()
-	is, err := now.audience()
+	was, _ := before.Audience()
+	is, err := now.Audience()
 	if err != nil {
 		return err
 	}
@@ -130,11 +130,11 @@ func sameLogin(g session.Grant, before, now claims) error {
 	if !slices.Equal(was, is) {
 		return errors.New("aud has changed")
 	}
-	then, err := before.time("iat")
+	then, err := before.Time("iat")
 	if err != nil {
 		return err
 	}
-	if iat, err := now.time("iat"); err != nil || iat.Before(then) {
+	if iat, err := now.Time("iat"); err != nil || iat.Before(then) {
 		return errors.New("iat is older than at login")
 	}
 	old, had := before["auth_time"]
@@ -142,16 +142,4 @@ func sameLogin(g session.Grant, before, now claims) error {
 		return errors.New("auth_time has changed")
 	}
 	return nil
-}
-
-// unverified reads the claims of a JWT without its signature: of one that was verified before it was kept, or of one that came
-// straight from the token endpoint over TLS. Anything else has none.
-func unverified(token string) claims {
-	payload, ok := part(token, 1)
-	if !ok {
-		return nil
-	}
-	var c claims
-	_ = json.Unmarshal(payload, &c) // no JSON: no claims
-	return c
 }

@@ -9,11 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/issuer"
 	"github.com/cloakroom-go/cloakroom/session"
 )
-
-// tokenLimit is the longest token we take, in bytes. No server in front of an API would take a longer one.
-const tokenLimit = 64 << 10
 
 // tokenAnswer is a successful answer of the token endpoint (RFC 6749 §5.1), with two common extensions.
 type tokenAnswer struct {
@@ -35,13 +33,13 @@ func (p *Provider) redeem(ctx context.Context, op string, m *metadata, form url.
 		return session.Tokens{}, err
 	}
 	var a tokenAnswer
-	if err := json.Unmarshal(res.body, &a); err != nil {
+	if err := json.Unmarshal(res.Body, &a); err != nil {
 		return session.Tokens{}, session.Fail(session.ProviderLied, op, "the answer is not the JSON it should be: %w", err)
 	}
 	if a.Access == "" {
-		if refusal := parseRefusal(res.body); refusal.Code != "" { // some refuse with status 200
-			refusal.without(form)
-			return session.Tokens{}, &session.Error{Code: session.ProviderRefused, Op: op, Err: refusal, Hint: hints[refusal.Code]}
+		if refusal := issuer.ParseRefusal(res.Body); refusal.Code != "" { // some refuse with status 200
+			refusal.Without(form)
+			return session.Tokens{}, &session.Error{Code: session.ProviderRefused, Op: op, Err: refusal, Hint: refusal.Hint()}
 		}
 	}
 	if err := a.check(op); err != nil {
@@ -52,31 +50,14 @@ func (p *Provider) redeem(ctx context.Context, op string, m *metadata, form url.
 		refreshLives = a.RefreshLives
 	}
 	return session.Tokens{
-		Access: a.Access, Type: a.Type, Refresh: a.Refresh, ID: a.ID, Scope: scopeOf(a.Scope),
+		Access: a.Access, Type: a.Type, Refresh: a.Refresh, ID: a.ID, Scope: issuer.Scope(a.Scope),
 		Expires: expiry(asked, a.Expires), RefreshExpires: expiry(asked, refreshLives),
 	}, nil
 }
 
-// scopeOf reads a scope: names in one text, or in a list, as some providers have it.
-func scopeOf(v any) string {
-	switch v := v.(type) {
-	case string:
-		return v
-	case []any:
-		var names []string
-		for _, one := range v {
-			if name, ok := one.(string); ok {
-				names = append(names, name)
-			}
-		}
-		return strings.Join(names, " ")
-	}
-	return ""
-}
-
 func (a *tokenAnswer) check(op string) error {
 	for name, token := range map[string]string{"access_token": a.Access, "refresh_token": a.Refresh, "id_token": a.ID} {
-		if len(token) > tokenLimit {
+		if len(token) > issuer.TokenLimit {
 			return &session.Error{Code: session.TooLarge, Op: op, Err: errors.New(name + " is over 64 KiB"),
 				Hint: "ask for fewer scopes, or have the provider put fewer groups and roles into the token"}
 		}
@@ -87,7 +68,7 @@ func (a *tokenAnswer) check(op string) error {
 	case strings.ContainsFunc(a.Access, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return session.Fail(session.ProviderLied, op, "the access_token could not be sent in a header")
 	case !strings.EqualFold(a.Type, "Bearer"):
-		e := session.Fail(session.ProviderLied, op, "token_type is %q, not Bearer", printable(a.Type, 40))
+		e := session.Fail(session.ProviderLied, op, "token_type is %q, not Bearer", issuer.Printable(a.Type, 40))
 		e.Hint = "turn off sender-constrained tokens (DPoP) for this client at the provider"
 		return e
 	}
@@ -107,11 +88,3 @@ func expiry(from time.Time, seconds json.RawMessage) time.Time {
 
 // Opaque reports whether the access token is in form no JWT, so that an API that wants one will refuse it.
 func (p *Provider) Opaque(t session.Tokens) bool { return algorithm(t.Access) == "" }
-
-func refusalOf(err error) *Refusal {
-	var r *Refusal
-	if errors.As(err, &r) {
-		return r
-	}
-	return nil
-}

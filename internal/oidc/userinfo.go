@@ -7,11 +7,12 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/cloakroom-go/cloakroom/internal/issuer"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
 // userinfo asks the provider for the claims of the person sub (OpenID Connect Core §5.3).
-func (p *Provider) userinfo(ctx context.Context, m *metadata, access, sub string) (claims, error) {
+func (p *Provider) userinfo(ctx context.Context, m *metadata, access, sub string) (issuer.Claims, error) {
 	const op = "userinfo"
 	r, err := http.NewRequest(http.MethodGet, m.Userinfo, nil)
 	if err != nil {
@@ -19,29 +20,29 @@ func (p *Provider) userinfo(ctx context.Context, m *metadata, access, sub string
 	}
 	r.Header.Set("Authorization", "Bearer "+access) // never in the query
 	r.Header.Set("Accept", "application/json, application/jwt")
-	res, err := p.calls.do(ctx, op, r)
-	if refusal := refusalOf(err); refusal != nil {
-		refusal.without(map[string][]string{"access_token": {access}})
+	res, err := p.calls.Do(ctx, op, r)
+	if refusal := issuer.RefusalOf(err); refusal != nil {
+		refusal.Without(map[string][]string{"access_token": {access}})
 	}
 	var failed *session.Error
 	if errors.As(err, &failed) {
 		failed.Hint = "userinfo: false does without it"
 		return nil, failed
 	}
-	body := res.body
-	if res.mediaType == "application/jwt" {
+	body := res.Body
+	if res.MediaType == "application/jwt" {
 		if body, err = p.keys.VerifySignature(ctx, string(body)); err != nil {
 			return nil, err
 		}
 	}
-	if len(body) > tokenLimit {
+	if len(body) > issuer.TokenLimit {
 		return nil, session.Fail(session.TooLarge, op, "the answer is over 64 KiB")
 	}
-	var c claims
+	var c issuer.Claims
 	if err := json.Unmarshal(body, &c); err != nil {
 		return nil, session.Fail(session.ProviderLied, op, "the answer is not the JSON it should be: %w", err)
 	}
-	if res.mediaType == "application/jwt" {
+	if res.MediaType == "application/jwt" {
 		if err := p.checkSignedUserinfo(c); err != nil {
 			return nil, session.Fail(session.ProviderLied, op, "%w", err)
 		}
@@ -53,11 +54,11 @@ func (p *Provider) userinfo(ctx context.Context, m *metadata, access, sub string
 }
 
 // checkSignedUserinfo wants the issuer's signature to be on an answer to us, and not on another of its tokens.
-func (p *Provider) checkSignedUserinfo(c claims) error {
+func (p *Provider) checkSignedUserinfo(c issuer.Claims) error {
 	if iss, _ := c["iss"].(string); iss != p.o.Issuer {
 		return errors.New("iss is not the issuer")
 	}
-	audience, err := c.audience()
+	audience, err := c.Audience()
 	if err != nil {
 		return err
 	}
@@ -65,7 +66,7 @@ func (p *Provider) checkSignedUserinfo(c claims) error {
 		return errors.New("aud is without client_id")
 	}
 	if _, present := c["exp"]; present {
-		if exp, err := c.time("exp"); err != nil || !p.now().Before(exp.Add(leeway)) {
+		if exp, err := c.Time("exp"); err != nil || !p.now().Before(exp.Add(issuer.Leeway)) {
 			return errors.New("expired")
 		}
 	}
@@ -85,10 +86,10 @@ var (
 
 // merge lays what userinfo says over what the ID token says, and both over what a JWT access token says: some providers tell a
 // person's roles nowhere else. Its signature is for the API to check.
-func merge(access, idToken, userinfo claims) map[string]any {
+func merge(access, idToken, userinfo issuer.Claims) map[string]any {
 	all := make(map[string]any, len(idToken)+len(userinfo))
 	for _, layer := range []struct {
-		claims claims
+		claims issuer.Claims
 		but    [][]string
 	}{
 		{access, [][]string{protocolClaims, loginClaims, accessClaims}},

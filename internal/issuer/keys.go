@@ -1,4 +1,4 @@
-package oidc
+package issuer
 
 import (
 	"context"
@@ -16,44 +16,45 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
+// How keys are kept.
 const (
-	keysFresh  = 10 * time.Minute // after this a withdrawn key is no longer good
-	keysForced = 30 * time.Second // between two fetches for the sake of unknown keys
+	KeysFresh  = 10 * time.Minute // after this a withdrawn key is no longer good
+	KeysForced = 30 * time.Second // between two fetches for the sake of unknown keys
 	keysMost   = 500
 )
 
 // opSignature is the Op of errors that are the token's own fault, and not those of its keys' publisher.
 const opSignature = "verify signature"
 
-// keySet verifies signatures with the keys that the provider publishes.
+// Keys verifies signatures with the keys that the provider publishes.
 //
-// A key it does not know makes it fetch them again, once in keysForced however many unknown keys come: that interval is the
+// A key it does not know makes it fetch them again, once in KeysForced however many unknown keys come: that interval is the
 // negative cache. A flood of bad key ids delays a real rotation by at most as much, because one fetch brings all keys.
-type keySet struct {
-	doc        *document[[]jose.JSONWebKey]
+type Keys struct {
+	doc        *Document[[]jose.JSONWebKey]
 	algorithms []jose.SignatureAlgorithm
 }
 
 // VerifySignature returns the payload of a compact JWS. ProviderLied: not signed by the provider with an accepted algorithm;
 // ProviderDown, ProviderRefused: its keys cannot be had. It implements go-oidc's KeySet.
-func (k *keySet) VerifySignature(ctx context.Context, token string) ([]byte, error) {
+func (k *Keys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
 	const op = opSignature
 	jws, err := jose.ParseSignedCompact(token, k.algorithms)
 	if err != nil {
 		return nil, &session.Error{Code: session.ProviderLied, Op: op, Err: err,
 			Hint: "accepted algorithms are " + joined(k.algorithms) + "; see algorithms"}
 	}
-	e, err := k.doc.get(ctx)
+	e, err := k.doc.Get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	payload, known := tryKeys(jws, e.value)
+	payload, known := tryKeys(jws, e.Value)
 	if payload == nil && !known {
-		newer, err := k.doc.refetch(ctx, e.version, keysForced)
+		newer, err := k.doc.refetch(ctx, e.Version, KeysForced)
 		if err != nil {
 			return nil, err
 		}
-		payload, known = tryKeys(jws, newer.value)
+		payload, known = tryKeys(jws, newer.Value)
 	}
 	switch {
 	case payload != nil:
@@ -141,36 +142,44 @@ func parseKeys(raw []json.RawMessage) ([]jose.JSONWebKey, error) {
 	return keys, nil
 }
 
-// newKeySet fetches from wherever the metadata say at that time.
-func newKeySet(c caller, meta *document[*metadata], now func() time.Time, algorithms []string) *keySet {
-	k := &keySet{}
-	for _, a := range algorithms {
-		k.algorithms = append(k.algorithms, jose.SignatureAlgorithm(a))
-	}
-	k.doc = newDocument(now, func(ctx context.Context) ([]jose.JSONWebKey, time.Duration, error) {
-		m, err := meta.get(ctx)
+// NewKeys fetches from wherever address says at that time, and accepts these algorithms.
+func NewKeys(c Calls, address func(context.Context) (string, error), now func() time.Time, algorithms []string) *Keys {
+	doc := NewDocument(now, func(ctx context.Context) ([]jose.JSONWebKey, time.Duration, error) {
+		at, err := address(ctx)
 		if err != nil {
 			return nil, 0, err
 		}
 		var set struct {
 			Keys []json.RawMessage `json:"keys"`
 		}
-		if _, err := c.get(ctx, "fetch keys", m.value.JWKS, &set); err != nil {
+		if _, err := c.Get(ctx, "fetch keys", at, &set); err != nil {
 			return nil, 0, err
 		}
 		keys, err := parseKeys(set.Keys)
-		return keys, keysFresh, err
+		return keys, KeysFresh, err
 	})
-	return k
+	return (&Keys{doc: doc}).Accepting(algorithms)
 }
 
-// accepting returns a set with the same keys that accepts other algorithms.
-func (k *keySet) accepting(algorithms []string) *keySet {
-	other := &keySet{doc: k.doc}
+// Accepting returns the same keys for other algorithms.
+func (k *Keys) Accepting(algorithms []string) *Keys {
+	other := &Keys{doc: k.doc}
 	for _, a := range algorithms {
 		other.algorithms = append(other.algorithms, jose.SignatureAlgorithm(a))
 	}
 	return other
+}
+
+// Probe says what is wrong with the keys as they were published at most age ago.
+func (k *Keys) Probe(ctx context.Context, age time.Duration) error {
+	keys, err := k.doc.Within(ctx, age)
+	switch {
+	case err != nil:
+		return err
+	case len(keys.Value) == 0:
+		return session.Fail(session.ProviderLied, "fetch keys", "jwks_uri has no key that can verify a signature")
+	}
+	return nil
 }
 
 func joined(algorithms []jose.SignatureAlgorithm) string {
