@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -170,7 +171,8 @@ type browser struct {
 
 	mu      sync.Mutex
 	cookies map[string]*http.Cookie
-	refuses bool // keeps no cookies at all
+	refuses bool        // keeps no cookies at all
+	says    http.Header // of itself, with every request
 }
 
 func (r *rig) browser() *browser { return &browser{r: r, t: r.t, cookies: map[string]*http.Cookie{}} }
@@ -258,6 +260,7 @@ func (b *browser) do(q request) *page {
 		b.t.Fatal(err)
 	}
 	req.Host = "app.example.com"
+	maps.Copy(req.Header, b.says)
 	for name, values := range q.header {
 		req.Header[name] = values
 	}

@@ -12,6 +12,7 @@ import (
 // so that presenting, sliding, renewing and theft mean the same everywhere.
 type Desk struct {
 	storage  Storage
+	lister   Lister // nil: the storage is none
 	delivery Delivery
 	renewer  *Renewer
 	options  Options
@@ -20,7 +21,8 @@ type Desk struct {
 
 // NewDesk returns a desk over a storage and a delivery.
 func NewDesk(storage Storage, delivery Delivery, renewer *Renewer, options Options, sink audit.Sink) *Desk {
-	return &Desk{storage: storage, delivery: delivery, renewer: renewer, options: options, audit: sink}
+	lister, _ := storage.(Lister)
+	return &Desk{storage: storage, lister: lister, delivery: delivery, renewer: renewer, options: options, audit: sink}
 }
 
 // Look returns the session of r without counting as activity: it neither slides nor renews (T4). Its errors are

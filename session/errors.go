@@ -16,7 +16,8 @@ const (
 	Ended       Code = "ended"        // there was a session; it was ended while the request was under way
 	Stolen      Code = "stolen"       // a superseded ticket came back after its grace: two holders
 	BadRequest  Code = "bad_request"  // malformed beyond doubt
-	NotFound    Code = "not_found"    // no such route or endpoint
+	NotFound    Code = "not_found"    // no such route or endpoint, or no such session of this person
+	Unlisted    Code = "unlisted"     // the storage that was chosen does not know which sessions there are
 	BadMethod   Code = "bad_method"   // the route exists, but not for this method
 	CrossSite   Code = "cross_site"   // the guard refused where the request came from
 	NotAllowed  Code = "not_allowed"  // signed in, but not among those who may enter

@@ -42,9 +42,10 @@ type Key [16]byte
 // Optional powers of a Store are interfaces of their own. They are asked for once, when the gateway is put together; a
 // feature that needs one the store lacks fails there, not in a request.
 type (
-	// Index finds records by key. It may name the dead, and never misses the living.
+	// Index finds records by key, in the order of their ids: at most n of those behind after. The zero ID starts. It may name
+	// the dead, and never misses the living.
 	Index interface {
-		Find(ctx context.Context, key Key) ([]Record, error)
+		Find(ctx context.Context, key Key, after ID, n int) ([]Record, error)
 	}
 	// Scanner walks over all records in the order of their ids: at most n of those behind after. The zero ID starts.
 	Scanner interface {
@@ -100,13 +101,14 @@ type Storage interface {
 	// has ended. A nil s clears every cookie the storage may ever have set.
 	Write(w http.ResponseWriter, r *http.Request, s *Session)
 
-	// End ends the selected sessions and returns how many there were. It needs no request.
+	// End ends the selected sessions and returns how many there were. It needs no request. Unlisted: they cannot be found.
 	End(ctx context.Context, which Selector) (int, error)
 }
 
-// Selector names sessions to end: one by ID, or all of a provider's (issuer, subject), narrowed by its sid.
+// Selector names sessions: one by ID or by LogID, or all of a provider's (issuer, subject), or its (issuer, sid).
 type Selector struct {
 	ID      ID
+	LogID   string
 	Issuer  string
 	Subject string
 	SID     string

@@ -26,8 +26,9 @@ type Session struct {
 	Version uint64 // of the record it was read from; 0: not stored yet
 	LogID   string // a keyed hash that stands for the session in logs and audit records
 
-	Grant Grant
-	Life  Life
+	Grant  Grant
+	Life   Life
+	Device Device // where the login came from
 	Ticket
 
 	// Bearer is the access token as the value of an Authorization header, made once for all requests. It may be nil, or of an

@@ -86,6 +86,7 @@ func (g *Gateway) open(w http.ResponseWriter, r *http.Request, grant session.Gra
 		return err
 	}
 	s, err := g.Storage.Update(ctx, &session.Session{Grant: grant}, func(s *session.Session) error {
+		s.Device = session.DeviceOf(r.Header)
 		s.Life = session.Life{Created: now, Seen: now, Renewed: now, Absolute: now.Add(g.Sessions.Absolute), Remember: pending.Remember}
 		return nil
 	})

@@ -120,6 +120,8 @@ func (g *Gateway) endpoints() []endpoint {
 		{"POST", "refresh", guarded, g.refresh, "Renews the access token, unless it is younger than 10 s: 204, or 401 when the session is over. Sets the cookies with the token again, where there are such. An activity."},
 		{"POST", "token", guarded, g.token, "Only with `tokens.delivery: memory`: `{\"access_token\", \"token_type\", \"expires_in\"}` and nothing else. The body, a form or JSON, may have a `scope`: then the token is good for no more than that. An activity."},
 		{"POST", "logout", guarded, g.logout, "Ends the session, `?everywhere=1` all of the person's; `?return_to=` is where the person goes afterwards. Answers a `fetch` with `{\"logout_url\"}`, a form with a redirect. With `csrf: token` a form has the field `_csrf`; with `header` a form cannot sign out."},
+		{"GET", "sessions", guarded, g.devices, "The person's own sessions, the one used last first: `{\"sessions\": [{\"id\", \"created\", \"last_seen\", \"browser\", \"system\", \"current\"}]}`, with `\"more\": true` where there are more than 100. An `id` opens nothing; it is what the logs call the session. Never an activity. Not with `session.storage: sealed`: 404 `unlisted`."},
+		{"DELETE", "sessions/{id}", guarded, g.endDevice, "Ends one of the person's own sessions: 204, or 404 for whatever is none. Ending this one clears its cookies and revokes its tokens; the tokens of another can only be forgotten."},
 		{"GET", "logout/next", document, g.logoutNext, "Goes on to the provider, once: the `logout_url` of a logout by `fetch`."},
 		{"GET", "signed-out", public, g.signedOut, "Where the provider sends the person back to after a logout."},
 		{"GET", "client.js", public, g.client, "The TypeScript client, compiled."},

@@ -40,10 +40,7 @@ func (g *Gateway) logout(w http.ResponseWriter, r *http.Request) error {
 		g.Desk.Discard(s, "signed out")
 		next = g.providerEnd(r, s, state)
 	}
-	g.Desk.Write(w, r, nil)
-	if len(g.options.ClearSite) > 0 {
-		w.Header().Set("Clear-Site-Data", `"`+strings.Join(g.options.ClearSite, `", "`)+`"`)
-	}
+	g.forget(w, r)
 	if next == nil {
 		next = g.own("signed-out")
 		next.RawQuery = url.Values{"state": {state}}.Encode()
@@ -63,6 +60,14 @@ func (g *Gateway) logout(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, map[string]string{"logout_url": g.options.Prefix + "logout/next?id=" + id})
 }
 
+// forget has the browser forget what it has of a session that is over.
+func (g *Gateway) forget(w http.ResponseWriter, r *http.Request) {
+	g.Desk.Write(w, r, nil)
+	if len(g.options.ClearSite) > 0 {
+		w.Header().Set("Clear-Site-Data", `"`+strings.Join(g.options.ClearSite, `", "`)+`"`)
+	}
+}
+
 // end ends a session, or all of the person's.
 func (g *Gateway) end(r *http.Request, s *session.Session, everywhere bool) error {
 	// Not even a client that gives up may stop this half way.
@@ -70,11 +75,14 @@ func (g *Gateway) end(r *http.Request, s *session.Session, everywhere bool) erro
 	if _, err := g.Storage.End(ctx, session.Selector{ID: s.ID}); err != nil {
 		return err
 	}
-	g.record(r, s.Event(audit.Logout, ""))
 	if !everywhere {
+		g.record(r, s.Event(audit.Logout, ""))
 		return nil
 	}
-	_, err := g.Storage.End(ctx, session.Selector{Issuer: s.Grant.Issuer, Subject: s.Grant.Subject})
+	g.record(r, s.Event(audit.Logout, "everywhere"))
+	_, _, err := g.Desk.Revoke(ctx, session.Selector{Issuer: s.Grant.Issuer, Subject: s.Grant.Subject}, func(l session.Listed) {
+		g.record(r, l.Event(audit.Ended, "signed out everywhere"))
+	})
 	return err
 }
 

@@ -25,6 +25,13 @@ type body struct {
 	Presented  time.Time      `json:"gp,omitzero"`
 	Lease      time.Time      `json:"ls,omitzero"`
 	Previous   []byte         `json:"pa,omitempty"`
+	Device     device         `json:"d,omitzero"`
+}
+
+// device is session.Device under stored names.
+type device struct {
+	Browser string `json:"b,omitempty"`
+	System  string `json:"s,omitempty"`
 }
 
 // tokens is session.Tokens under stored names. The compiler keeps the two alike.
@@ -55,7 +62,7 @@ func encodeBody(s *session.Session) ([]byte, error) {
 	return json.Marshal(body{
 		V: bodyVersion, Provider: s.Grant.Provider, Issuer: s.Grant.Issuer, Subject: s.Grant.Subject, SID: s.Grant.SID,
 		Claims: s.Grant.Claims, Tokens: tokens(s.Grant.Tokens), Life: life(s.Life),
-		Generation: s.Generation, Presented: s.Presented, Lease: s.Lease, Previous: previous,
+		Generation: s.Generation, Presented: s.Presented, Lease: s.Lease, Previous: previous, Device: device(s.Device),
 	})
 }
 
@@ -72,6 +79,7 @@ func decodeBody(text []byte) (*session.Session, error) {
 			Provider: b.Provider, Issuer: b.Issuer, Subject: b.Subject, SID: b.SID, Claims: b.Claims, Tokens: session.Tokens(b.Tokens),
 		},
 		Life:   session.Life(b.Life),
+		Device: session.Device(b.Device),
 		Ticket: session.Ticket{Generation: b.Generation, Presented: b.Presented},
 		Lease:  b.Lease,
 	}

@@ -20,10 +20,10 @@ const (
 
 var errPacked = errors.New("not a packed session")
 
-// pack returns s as it rests in cookies. Its lease, and whether it was presented, are not part of it.
+// pack returns s as it rests in cookies. Its lease, whether it was presented, and the device that has it are not part of it.
 func pack(s *session.Session) ([]byte, error) {
 	bare := *s
-	bare.Lease, bare.Presented = time.Time{}, time.Time{}
+	bare.Lease, bare.Presented, bare.Device = time.Time{}, time.Time{}, session.Device{}
 	bare.Grant.Tokens.Access, bare.Grant.Tokens.Refresh, bare.Grant.Tokens.ID = "", "", ""
 	text, err := encodeBody(&bare)
 	if err != nil {

@@ -37,7 +37,7 @@ type Sealed struct {
 	envelopes envelope
 	handoffs  *seal.Box
 	seen      *seal.Box
-	logIDs    *seal.MAC
+	logIDs    []byte
 	listeners
 }
 
@@ -60,7 +60,7 @@ func NewSealed(ctx context.Context, store session.Store, ring *seal.Keyring, own
 	c := &Sealed{
 		store: store, jar: jar, sameSite: sameSite, lives: lives,
 		envelopes: envelope{jar: jar, box: ring.Box("session cookie"), host: own.String()},
-		handoffs:  ring.Box("session handoff"), seen: ring.Box("session seen"), logIDs: ring.MAC("log id"),
+		handoffs:  ring.Box("session handoff"), seen: ring.Box("session seen"), logIDs: ring.Lasting("log id"),
 	}
 	c.opened, err = otter.New(&otter.Options[envelopeKey, opened]{
 		MaximumWeight: uint64(o.cacheBytes()),
@@ -556,6 +556,8 @@ func (c *Sealed) End(ctx context.Context, which session.Selector) (int, error) {
 	name := c.denials.nameOf(which.ID)
 	switch {
 	case which.ID != session.ID{}:
+	case which.LogID != "":
+		return 0, session.Fail(session.Unlisted, "end sessions", "a session in a browser cannot be found by its name")
 	case which.SID != "":
 		name = c.denials.name("sid", which.Issuer, which.SID)
 	default:

@@ -23,8 +23,9 @@ type Tickets struct {
 
 	tickets *seal.MAC // authenticates what the browser holds
 	bodies  *seal.Box // seals what the store holds
+	metas   *seal.Box // seals what is listed
 	index   *seal.MAC // names people in the store's index
-	logIDs  *seal.MAC // names sessions in logs
+	logIDs  []byte    // names sessions in logs, and to people
 
 	listeners
 }
@@ -37,7 +38,7 @@ func NewTickets(ctx context.Context, store session.Store, ring *seal.Keyring, ja
 	}
 	t := &Tickets{
 		store: store, jar: jar, lives: lives, sameSite: sameSite,
-		tickets: ring.MAC("ticket"), bodies: ring.Box("session body"), index: ring.MAC("session index"), logIDs: ring.MAC("log id"),
+		tickets: ring.MAC("ticket"), bodies: ring.Box("session body"), metas: ring.Box("session meta"), index: ring.MAC("session index"), logIDs: ring.Lasting("log id"),
 	}
 	if t.cache, err = newCache(o.cacheBytes(), newTrust()); err != nil {
 		return nil, err
@@ -139,8 +140,8 @@ func (t *Tickets) open(rec session.Record, secret []byte) (*session.Session, err
 	return s, nil
 }
 
-func logID(names *seal.MAC, id session.ID) string {
-	sum, _ := names.Sum(names.KeyID(), id[:])
+func logID(key []byte, id session.ID) string {
+	sum := seal.HMAC(key, id[:])
 	return base64.RawURLEncoding.EncodeToString(sum[:9])
 }
 
@@ -209,10 +210,15 @@ func (t *Tickets) put(ctx context.Context, next *session.Session, m mark) (*sess
 	if err != nil {
 		return nil, &session.Error{Code: session.Internal, Op: "encode session", Err: err}
 	}
+	meta, err := t.sealMeta(next)
+	if err != nil {
+		return nil, &session.Error{Code: session.Internal, Op: "encode session", Err: err}
+	}
 	err = t.store.Put(ctx, session.Record{
 		ID: next.ID, Version: next.Version, WriteID: [16]byte(seal.Random(16)),
 		Expires: t.lives.Ends(next).UTC().Truncate(time.Millisecond),
-		Index:   t.keys(next.Grant),
+		Index:   t.keys(next),
+		Meta:    meta,
 		Body:    t.bodies.SealUnder(next.Secret, text, next.ID[:]),
 	})
 	if err != nil {
@@ -225,10 +231,10 @@ func (t *Tickets) put(ctx context.Context, next *session.Session, m mark) (*sess
 	return next, nil
 }
 
-// keys are what a session can be found by: its person, and the provider's own session.
-func (t *Tickets) keys(g session.Grant) []session.Key {
-	ring := t.index.KeyID()
-	keys := []session.Key{t.key(ring, g.Issuer, "sub", g.Subject)}
+// keys are what a session can be found by: its name in logs, its person, and the provider's own session.
+func (t *Tickets) keys(s *session.Session) []session.Key {
+	ring, g := t.index.KeyID(), s.Grant
+	keys := []session.Key{t.key(ring, "", "log", s.LogID), t.key(ring, g.Issuer, "sub", g.Subject)}
 	if g.SID != "" {
 		keys = append(keys, t.key(ring, g.Issuer, "sid", g.SID))
 	}
@@ -267,31 +273,20 @@ func (t *Tickets) Write(w http.ResponseWriter, r *http.Request, s *session.Sessi
 	t.jar.Set(w, t.jar.Session(), ticket{secret: [32]byte(current.Secret), generation: current.Generation}.encode(t.tickets), a)
 }
 
-// End ends sessions. See session.Storage. Ending by person needs a store with an index.
+// End ends sessions. See session.Storage. All but one by its ID needs a store with an index.
 func (t *Tickets) End(ctx context.Context, which session.Selector) (int, error) {
 	if which.ID != (session.ID{}) {
 		return 1, t.end(ctx, which.ID)
 	}
-	index, ok := t.store.(session.Index)
-	if !ok {
-		return 0, session.Fail(session.Internal, "end sessions", "this store has no index of people")
-	}
-	kind, value := "sub", which.Subject
-	if which.SID != "" {
-		kind, value = "sid", which.SID
-	}
 	ended := 0
-	for _, ring := range t.index.KeyIDs() { // a record keeps the key it was last written under
-		found, err := index.Find(ctx, t.key(ring, which.Issuer, kind, value))
+	for rec, err := range t.find(ctx, which) {
+		if err == nil {
+			err = t.end(ctx, rec.ID)
+		}
 		if err != nil {
 			return ended, err
 		}
-		for _, rec := range found {
-			if err := t.end(ctx, rec.ID); err != nil {
-				return ended, err
-			}
-			ended++
-		}
+		ended++
 	}
 	return ended, nil
 }

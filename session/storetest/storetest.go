@@ -42,6 +42,7 @@ func Run(t *testing.T, open func(t *testing.T) session.Store) {
 		{"Context_CancelledFailsPromptly", cancelled},
 		{"Closed_IsUnavailable", closed},
 		{"Index_FindsByEveryKey", find},
+		{"Index_PagesInOrder", findMany},
 		{"Scanner_PagesInOrder", scan},
 		{"Watcher_TellsWritesAndDeletes", watch},
 		{"Watcher_BeatsAndEndsWithItsContext", heartbeat},
@@ -412,7 +413,7 @@ func ownership(t *testing.T, s session.Store) {
 	spoil(mustGet(t, s, rec.ID))
 	wantRecord(t, mustGet(t, s, rec.ID), rec)
 	if index, ok := s.(session.Index); ok {
-		found, err := index.Find(t.Context(), key)
+		found, err := index.Find(t.Context(), key, session.ID{}, 10)
 		if err != nil || len(found) != 1 {
 			t.Fatalf("Find: %d records, %v", len(found), err)
 		}
@@ -437,7 +438,7 @@ func calls(s session.Store, rec session.Record) map[string]func(context.Context)
 		"Delete": func(ctx context.Context) error { return s.Delete(ctx, rec.ID) },
 	}
 	if p, ok := s.(session.Index); ok {
-		all["Find"] = func(ctx context.Context) error { _, err := p.Find(ctx, session.Key{}); return err }
+		all["Find"] = func(ctx context.Context) error { _, err := p.Find(ctx, session.Key{}, session.ID{}, 1); return err }
 	}
 	if p, ok := s.(session.Scanner); ok {
 		all["Scan"] = func(ctx context.Context) error { _, err := p.Scan(ctx, session.ID{}, 1); return err }

@@ -142,20 +142,25 @@ func (s *Store) Delete(ctx context.Context, id session.ID) error {
 }
 
 // Find is [session.Index.Find]. It names the living only.
-func (s *Store) Find(ctx context.Context, key session.Key) ([]session.Record, error) {
+func (s *Store) Find(ctx context.Context, key session.Key, after session.ID, n int) ([]session.Record, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if err := s.usable(ctx, "find records"); err != nil {
 		return nil, err
 	}
 	now := time.Now()
-	var found []session.Record
+	var live []session.Record
 	for id := range s.keys[key] {
-		if rec := s.buckets[id[0]][id]; !dead(rec, now) {
-			found = append(found, clone(rec))
+		if rec := s.buckets[id[0]][id]; bytes.Compare(id[:], after[:]) > 0 && !dead(rec, now) {
+			live = append(live, rec)
 		}
 	}
-	return found, nil
+	sortByID(live)
+	page := live[:min(len(live), max(n, 0))]
+	for i := range page {
+		page[i] = clone(page[i])
+	}
+	return page, nil
 }
 
 // Scan is [session.Scanner.Scan]. It shows the living only.
@@ -187,8 +192,12 @@ func (s *Store) scanBucket(ctx context.Context, b byte, after session.ID) ([]ses
 			live = append(live, rec)
 		}
 	}
-	slices.SortFunc(live, func(a, b session.Record) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	sortByID(live)
 	return live, nil
+}
+
+func sortByID(recs []session.Record) {
+	slices.SortFunc(recs, func(a, b session.Record) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 }
 
 // Watch is [session.Watcher.Watch].

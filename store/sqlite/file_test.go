@@ -160,7 +160,7 @@ func TestOpen_RecordsSurvive(t *testing.T) {
 	if err != nil || got.Version != 1 || got.WriteID != rec.WriteID || !bytes.Equal(got.Body, rec.Body) {
 		t.Errorf("after opening again: version %d, %v; want what was put", got.Version, err)
 	}
-	if found, err := s.Find(t.Context(), key); err != nil || len(found) != 1 {
+	if found, err := s.Find(t.Context(), key, session.ID{}, 10); err != nil || len(found) != 1 {
 		t.Errorf("Find after opening again: %d records, %v; want 1", len(found), err)
 	}
 	if err := s.Put(t.Context(), rec); err != nil {
@@ -542,7 +542,7 @@ func TestStore_R2_KilledInTheMiddleOfWrites(t *testing.T) {
 			t.Fatalf("record %d of %d acknowledged: %v", i, len(acknowledged), err)
 		}
 	}
-	found, err := s.Find(t.Context(), session.Key{1})
+	found, err := s.Find(t.Context(), session.Key{1}, session.ID{}, 1<<20)
 	if err != nil || len(found) < len(acknowledged) {
 		t.Errorf("Find names %d of at least %d, %v", len(found), len(acknowledged), err)
 	}

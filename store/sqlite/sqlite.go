@@ -172,7 +172,7 @@ func openReading(ctx context.Context, path string) (*reading, error) {
 	r := &reading{db: db}
 	return r, prepareAll(ctx, db, map[**sql.Stmt]string{
 		&r.get:  columns + "WHERE id = ? AND expires > ?",
-		&r.find: columns + "JOIN record_key USING (id) WHERE key = ? AND expires > ?",
+		&r.find: columns + "JOIN record_key USING (id) WHERE key = ? AND id > ? AND expires > ? ORDER BY id LIMIT ?",
 		&r.scan: columns + "WHERE id > ? AND expires > ? ORDER BY id LIMIT ?",
 	})
 }
@@ -211,8 +211,8 @@ func (s *Store) Delete(ctx context.Context, id session.ID) error {
 }
 
 // Find is [session.Index.Find]. It names the living only.
-func (s *Store) Find(ctx context.Context, key session.Key) ([]session.Record, error) {
-	return s.query(ctx, "find records", s.reader.find, key[:], time.Now().UnixMilli())
+func (s *Store) Find(ctx context.Context, key session.Key, after session.ID, n int) ([]session.Record, error) {
+	return s.query(ctx, "find records", s.reader.find, key[:], after[:], time.Now().UnixMilli(), max(n, 0))
 }
 
 // Scan is [session.Scanner.Scan]. It shows the living only.

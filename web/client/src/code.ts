@@ -7,7 +7,8 @@ export const codes = [
   "ended", // there was a session; it was ended while the request was under way
   "stolen", // a superseded ticket came back after its grace: two holders
   "bad_request", // malformed beyond doubt
-  "not_found", // no such route or endpoint
+  "not_found", // no such route or endpoint, or no such session of this person
+  "unlisted", // the storage that was chosen does not know which sessions there are
   "bad_method", // the route exists, but not for this method
   "cross_site", // the guard refused where the request came from
   "not_allowed", // signed in, but not among those who may enter

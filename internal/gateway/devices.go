@@ -1,0 +1,123 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/audit"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// mostDevices is how many sessions a person is shown.
+const mostDevices = 100
+
+// deviceList is a person's sessions, the one used last first.
+type deviceList struct {
+	Sessions []deviceView `json:"sessions"`
+	More     bool         `json:"more,omitempty"` // there are others, used longer ago
+}
+
+// deviceView is what a person may know of a session of theirs. Its id is a keyed hash: it neither opens the session nor names
+// it in the store.
+type deviceView struct {
+	ID       string     `json:"id"`
+	Created  *time.Time `json:"created"`
+	LastSeen *time.Time `json:"last_seen"`
+	Browser  string     `json:"browser"`
+	System   string     `json:"system"`
+	Current  bool       `json:"current"`
+}
+
+// unknownWord stands where a browser said nothing that is known.
+const unknownWord = "unknown"
+
+// devices tells a person where they are signed in. It is no activity: a page may look now and then (T4).
+func (g *Gateway) devices(w http.ResponseWriter, r *http.Request) error {
+	s, err := g.Desk.Look(r.Context(), r)
+	if err != nil {
+		return err
+	}
+	list, err := g.latest(r.Context(), s)
+	if err != nil {
+		return err
+	}
+	g.remember(r, s)
+	return writeJSON(w, list)
+}
+
+// latest returns the sessions of a person that were used last, and never holds many more than it returns.
+func (g *Gateway) latest(ctx context.Context, s *session.Session) (deviceList, error) {
+	var found []session.Listed
+	more := false
+	cut := func() {
+		slices.SortFunc(found, func(a, b session.Listed) int { return cmp.Or(b.Seen.Compare(a.Seen), cmp.Compare(a.LogID, b.LogID)) })
+		if len(found) > mostDevices {
+			found, more = found[:mostDevices], true
+		}
+	}
+	for l, err := range g.Desk.List(ctx, session.Selector{Issuer: s.Grant.Issuer, Subject: s.Grant.Subject}) {
+		if err != nil {
+			return deviceList{}, err
+		}
+		if l.Subject == "" {
+			continue // its key was retired: nobody can use it any more
+		}
+		if found = append(found, l); len(found) == 2*mostDevices {
+			cut()
+		}
+	}
+	cut()
+	list := deviceList{Sessions: make([]deviceView, 0, len(found)), More: more}
+	for _, l := range found {
+		list.Sessions = append(list.Sessions, deviceView{
+			ID: l.LogID, Created: seconds(l.Created), LastSeen: seconds(l.Seen), Current: l.ID == s.ID,
+			Browser: cmp.Or(l.Device.Browser, unknownWord), System: cmp.Or(l.Device.System, unknownWord),
+		})
+	}
+	return list, nil
+}
+
+// endDevice ends one of the person's own sessions. Another's is answered as one that there is not.
+func (g *Gateway) endDevice(w http.ResponseWriter, r *http.Request) error {
+	s, err := g.Desk.Look(r.Context(), r)
+	if err != nil {
+		return err
+	}
+	found, err := g.mine(r.Context(), s, r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	if found.ID == s.ID {
+		if err := g.end(r, s, false); err != nil {
+			return err
+		}
+		g.Desk.Discard(s, "signed out")
+		g.forget(w, r)
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	// Not even a client that gives up may stop this half way.
+	if _, err := g.Storage.End(context.WithoutCancel(r.Context()), session.Selector{ID: found.ID}); err != nil {
+		return err
+	}
+	g.record(r, found.Event(audit.Ended, "by the person, from another device"))
+	g.remember(r, s)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// mine returns the session of that id, if it is one of the same person.
+func (g *Gateway) mine(ctx context.Context, s *session.Session, id string) (session.Listed, error) {
+	for l, err := range g.Desk.List(ctx, session.Selector{LogID: id}) {
+		if err != nil {
+			return session.Listed{}, err
+		}
+		if l.Issuer == s.Grant.Issuer && l.Subject == s.Grant.Subject {
+			return l, nil
+		}
+	}
+	return session.Listed{}, session.Fail(session.NotFound, "end session", "this person has no session of that id")
+}
