@@ -282,7 +282,7 @@ func TestMemory_P2_X1_CookieAndBearer(t *testing.T) {
 		{"nothing behind Bearer", "/api/", cookies, []string{"Bearer"}, "same-origin", false, 400, "", "-"},
 		{"another scheme", "/api/", cookies, []string{"Basic " + token}, "same-origin", false, 401, "token-required", "-"},
 		{"two of them", "/api/", cookies, []string{"Bearer " + token, "Bearer " + token}, "same-origin", false, 400, "", "-"},
-		{"X_both, from another site", "/api/", cookies, []string{"Bearer " + token}, "cross-site", false, 403, "", "-"},
+		{"X_both, from another site", "/api/", cookies, []string{"Bearer " + token}, "cross-site", false, 403, "cross-site", "-"},
 		{"optional, both", "/optional/", cookies, []string{"Bearer " + token}, "same-origin", false, 200, "", "Bearer " + token},
 		{"optional, the cookie alone", "/optional/", cookies, nil, "same-origin", false, 200, "", ""},
 		{"optional, nothing", "/optional/", []string{"a=1"}, nil, "same-origin", false, 200, "", ""},

@@ -25,6 +25,9 @@ const LoginRequired = "login-required"
 // TokenRequired is that value where the person is signed in and only the access token did not come along: POST token has it.
 const TokenRequired = "token-required"
 
+// CrossSite is that value on the guard's 403: a page whose CSRF token is that of an older session asks for the current one.
+const CrossSite = "cross-site"
+
 // Answers writes what is not an ordinary response: refusals, errors, and the ways to the login.
 type Answers struct {
 	Prefix  string // where the endpoints live
@@ -126,7 +129,9 @@ func (a *Answers) problem(w http.ResponseWriter, r *http.Request, code session.C
 		h.Set("Cloakroom", LoginRequired)
 	}
 	if c, ok := challenges[code]; ok {
-		h.Set("WWW-Authenticate", c.authenticate)
+		if c.authenticate != "" {
+			h.Set("WWW-Authenticate", c.authenticate)
+		}
 		if c.cloakroom != "" {
 			h.Set("Cloakroom", c.cloakroom)
 		}

@@ -52,11 +52,12 @@ var rows = map[session.Code]row{
 	session.Internal:        {http.StatusInternalServerError, "Something went wrong", "This is our fault, and it has been noted.", false, true},
 }
 
-// challenges are what a 401 says of itself in the header Cloakroom, for the client to know what to do, and in WWW-Authenticate
-// (RFC 6750 §3).
+// challenges are what a refusal says of itself in the header Cloakroom, for the client to know what to do, and a 401 in
+// WWW-Authenticate (RFC 6750 §3).
 var challenges = map[session.Code]struct{ cloakroom, authenticate string }{
 	session.TokenRequired: {TokenRequired, "Bearer"},
 	session.TokenInvalid:  {"", `Bearer error="invalid_token"`},
+	session.CrossSite:     {CrossSite, ""},
 }
 
 // steps names the step of a sign-in that failed, by the error's Op, in words that help a person to describe it. The list is

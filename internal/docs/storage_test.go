@@ -15,11 +15,12 @@ var baselines = map[string]string{}
 
 // others name a storage of the page and keep no token there.
 var others = map[string]string{
-	"internal/demo/app/trials.js": "looks for tokens, as injected script would",
-	"e2e/cases/leaks.test.js":     "looks for tokens in every place of a page",
-	"e2e/cases/session.test.js":   "keeps a draft of a text, as an app would before the login",
-	"examples/test/":              "asserts that nothing is kept",
-	"e2e/cases/login.test.js":     "plants a session cookie, as an attacker would before the login",
+	"internal/demo/app/trials.js":  "looks for tokens, as injected script would",
+	"e2e/cases/leaks.test.js":      "looks for tokens in every place of a page",
+	"e2e/cases/session.test.js":    "keeps a draft of a text, as an app would before the login",
+	"examples/test/":               "asserts that nothing is kept",
+	"web/client/test/apis.test.ts": "looks for the token everywhere, and has cookies to see where they are sent",
+	"e2e/cases/login.test.js":      "plants a session cookie, as an attacker would before the login",
 }
 
 // script is where code for browsers is, snippets for them where pages are.

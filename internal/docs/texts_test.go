@@ -36,6 +36,7 @@ TypeScript client does.
 - Our own 401 carries the header ` + "`Cloakroom: login-required`" + `. An API's own 401 does not, and passes as it is.
 - With ` + "`tokens.delivery: memory`" + ` a request without the access token of its session gets a 401 with ` + "`Cloakroom: token-required`" + ` instead: the person is
   signed in, and ` + "`POST token`" + ` has the token to come again with.
+- The guard's 403 carries ` + "`Cloakroom: cross-site`" + `: a page whose CSRF token is that of an older session asks for the current one.
 - On a route with ` + "`bearer: accept`" + ` a 401 has ` + "`WWW-Authenticate: Bearer`" + `, with ` + "`error=\"invalid_token\"`" + ` for a token that is no good there (RFC 6750 §3).
 - 429 and 503 carry ` + "`Retry-After`" + `.
 - Nothing else of an error reaches a response. The log has the cause, the ` + "`request_id`" + ` and, where there is one, a hint what to do.

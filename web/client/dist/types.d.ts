@@ -1,8 +1,15 @@
 /** Who is signed in, as the gateway answers it. It never holds a token. */
 export type Session = SignedIn | SignedOut;
+/**
+ * How the gateway gets the access token to the APIs. {@link Client.fetch} does what each of them takes: a page needs this for
+ * nothing but to say it.
+ */
+export type Delivery = "proxy" | "cookie" | "split" | "memory";
 /** Nobody is signed in. */
 export interface SignedOut {
     readonly authenticated: false;
+    /** How the access token would reach the APIs. */
+    readonly delivery?: Delivery;
 }
 /** Somebody is signed in. Times are RFC 3339 text. */
 export interface SignedIn {
@@ -15,8 +22,13 @@ export interface SignedIn {
     readonly idle_expires_at?: string;
     /** When the access token is over. The gateway renews it by itself. */
     readonly access_expires_at?: string;
-    /** The CSRF token, where the gateway is set up to want one. */
+    /**
+     * The CSRF token, where the gateway is set up to want one. {@link Client.fetch} brings it along; a plain form takes it in its
+     * field `_csrf`.
+     */
     readonly csrf_token?: string;
+    /** How the access token reaches the APIs. */
+    readonly delivery?: Delivery;
 }
 /** Claims of the person. Only `sub` is sure to be there. */
 export interface User {
@@ -26,11 +38,21 @@ export interface User {
 }
 /** What {@link createClient} can be told. */
 export interface ClientOptions {
-    /** The path of the gateway's endpoints on this page's origin. Default: `/auth/`. */
+    /**
+     * Where the gateway's endpoints are. Default: `/auth/`, a path on this page's origin. A page on another origin of the same site,
+     * which the gateway lists in `origins`, gives the whole URL: `https://app.example.com/auth/`.
+     */
     readonly base?: string;
     /**
-     * Statuses of an answer that mean "signed out". Default: `[401]`. A 401 only counts if the gateway (or its `verify`
-     * package) sent it, never the API's own; any other status counts by itself. An empty list: `fetch` never leaves the page.
+     * Origins of your APIs that are not behind the gateway, as `https://api.example.com`. Requests to them carry what shows them who
+     * is asking: cookies and the CSRF token, or the access token. Everything in this list sees it, so list nothing that is not yours.
+     * Default: none; requests to other origins are sent as they are. An entry that is no URL is a `TypeError`.
+     */
+    readonly origins?: readonly string[];
+    /**
+     * Statuses of an answer that mean "signed out". Default: `[401]`. From behind the gateway a 401 only counts if it is the gateway's,
+     * never the API's own; from an API in `origins` each does, and any other status counts by itself. An empty list: `fetch` never
+     * leaves the page.
      */
     readonly loginOn?: readonly number[];
 }
@@ -91,9 +113,11 @@ export interface Client {
      */
     session(): Promise<Session>;
     /**
-     * Does what the global `fetch` does. If the gateway refuses the request because nobody is signed in, it asks again who is:
-     * if somebody, the request is repeated once; if nobody, this tab goes to the login as soon as it is visible, once for any
-     * number of refused calls, and comes back to this page.
+     * Does what the global `fetch` does, with what the gateway, or an API in {@link ClientOptions.origins}, wants to see: nothing, a
+     * CSRF token, cookies or the access token, as the gateway is set up. Where the gateway or such an API refuses the request because
+     * of the session or one of these, the client has it renewed and repeats the request once. If nobody is signed in, this tab goes to
+     * the login as soon as it is visible, once for any number of refused calls, and comes back to this page. Requests to other
+     * origins and their answers are passed on as they are.
      *
      * The promise waits while the page is left. It gets the refused answer if the page stays (an `expired` listener said so,
      * the person cancelled, or came back), if the repeated request is refused too, if someone else is signed in than when the

@@ -1,9 +1,10 @@
 /**
- * The browser's side of Cloakroom: who is signed in, and what to do when nobody is. It holds no token and patches nothing.
+ * The browser's side of Cloakroom: who is signed in, and what to do when nobody is. It patches nothing, and holds no token but
+ * where the gateway hands one to the page: that stays in a variable that nothing outside of it can reach.
  *
  * @packageDocumentation
  */
-import { call, ClientError, read } from "./endpoint.js";
+import { call, ClientError, read, TOKEN } from "./endpoint.js";
 import type {
   Client,
   ClientEvents,
@@ -20,12 +21,19 @@ export type { Code } from "./code.js";
 export type { ErrorCode } from "./endpoint.js";
 export { ClientError };
 
+/** The answer of POST token. */
+interface HandedOut {
+  readonly access_token: string;
+  readonly expires_in: number;
+}
+
 const ignore = () => {};
 const signedOut: Session = { authenticated: false };
 
 /** Makes a client. One is enough for a page; it may be made on a server, where it does nothing until asked. */
-export function createClient({ base = "/auth/", loginOn = [401] }: ClientOptions = {}): Client {
+export function createClient({ base = "/auth/", loginOn = [401], origins = [] }: ClientOptions = {}): Client {
   const root = base.replace(/\/*$/, "/");
+  const listed = origins.map((url) => originOf({ url }));
   const name = "cloakroom" + root; // of the channel and the lock
   const inBrowser = typeof document !== "undefined";
   const listeners: { readonly [Type in keyof ClientEvents]: Set<Listener<Type>> } = {
@@ -36,8 +44,10 @@ export function createClient({ base = "/auth/", loginOn = [401] }: ClientOptions
 
   let known: Session | undefined; // the last answer
   let skew = 0; // this computer's clock minus the gateway's, in ms
+  let proof = "1"; // what writes carry as X-CSRF-Token; no form and no page of another origin can send such a header
   let asking: Promise<Session> | undefined;
   let recovering: Promise<boolean> | undefined;
+  let refreshing: Promise<unknown> | undefined;
   let leaving: Promise<void> | undefined; // pending while the page is being left
   let stay = ignore; // ends leaving
   let channel: BroadcastChannel | undefined;
@@ -48,8 +58,9 @@ export function createClient({ base = "/auth/", loginOn = [401] }: ClientOptions
   function ask(): Promise<Session> {
     return (asking ??= (async () => {
       try {
-        const response = await call(root + "session", "GET");
+        const response = await call(root + "session", "GET", "1");
         const session = await read<Session>(response, "authenticated", "boolean");
+        proof = (session.authenticated && session.csrf_token) || "1";
         skew = Date.now() - (Date.parse(response.headers.get("Date") ?? "") || Date.now());
         // A logout that began meanwhile knows better than this answer.
         return leaving ? session : learn(session);
@@ -62,6 +73,7 @@ export function createClient({ base = "/auth/", loginOn = [401] }: ClientOptions
   function learn(session: Session): Session {
     const previous = known;
     known = session;
+    if (who(previous) !== who(session)) token = undefined;
     watch();
     if (!previous || who(previous) !== who(session)) channel?.postMessage(who(session));
     if (previous && who(previous) !== who(session)) void emit("change", { session, previous });
@@ -110,10 +122,85 @@ export function createClient({ base = "/auth/", loginOn = [401] }: ClientOptions
     });
   }
 
+  // What a request brings along.
+
+  /** Sends a request with what the gateway wants to see, or a listed API elsewhere. */
+  async function send(request: Request, elsewhere: boolean): Promise<Response> {
+    // A read shows the gateway that no link or image sent it. To an API elsewhere it would only cost a preflight.
+    if (!isRead(request)) bring(request, TOKEN, proof);
+    else if (!elsewhere) bring(request, TOKEN, "1");
+    const inMemory = known?.authenticated && known.delivery === "memory";
+    const access = inMemory && (await bearer());
+    if (access) bring(request, "Authorization", "Bearer " + access);
+    // An API that takes bearers has no use for cookies, and may not allow them. The gateway wants both.
+    const cookies = originOf(request) !== location.origin && request.credentials !== "omit" && !(elsewhere && inMemory);
+    return fetch(cookies ? new Request(request, { credentials: "include" }) : request);
+  }
+
+  // The access token, where the page has to bring it. Nothing but bearer reads it.
+
+  let token: { readonly text: string; readonly end: number; readonly lead: number } | undefined;
+  let fetching: Promise<void> | undefined;
+
+  /**
+   * The access token. A request that finds it near its end has it renewed: no timer does, as asking counts as activity, and a page
+   * that nobody uses must not keep the session alive. Nobody waits while the old one is good.
+   */
+  async function bearer(): Promise<string | undefined> {
+    const left = token ? token.end - Date.now() : 0;
+    if (!token || left < token.lead) {
+      fetching ??= locked(handOut).catch(ignore).finally(() => (fetching = undefined));
+      if (left < 2000) await fetching;
+    }
+    return token?.text;
+  }
+
+  async function handOut(): Promise<void> {
+    const person = who(known);
+    const { access_token, expires_in } = await read<HandedOut>(await post("token"), "access_token", "string");
+    if (person !== who(known)) return; // somebody else signed in meanwhile
+    token = { text: access_token, end: Date.now() + expires_in * 1000, lead: Math.min(60_000, expires_in * 200) };
+  }
+
+  /** Asks an endpoint that changes something, and once more if the CSRF token was that of an older session. */
+  async function post(endpoint: string): Promise<Response> {
+    const sent = proof;
+    try {
+      return await call(root + endpoint, "POST", sent);
+    } catch (error) {
+      if ((error as ClientError).code === "cross_site") await ask();
+      if (sent === proof) throw error;
+      return call(root + endpoint, "POST", proof);
+    }
+  }
+
+  /** One tab after the other: what the first one renews the next ones find. Locks need a secure context. */
+  function locked<Result>(work: () => Promise<Result>): Promise<Result> {
+    return navigator.locks ? navigator.locks.request(name, work) : work();
+  }
+
+  /** The origin that the gateway is reached at. */
+  function home(): string {
+    return originOf({ url: new URL(root, location.href).href });
+  }
+
   // What to do about a refused request.
 
-  function refused({ status, headers }: Response): boolean {
-    return loginOn.includes(status) && (status !== 401 || headers.get("Cloakroom") === "login-required");
+  /** Does what may help, and says whether somebody is signed in then. Nothing helps against an API's own answer: undefined. */
+  function mend({ status, headers }: Response, elsewhere: boolean): Promise<boolean> | undefined {
+    const said = headers.get("Cloakroom");
+    // The access token is not good, whoever is signed in. What an API elsewhere says of it is not ours to read.
+    const over = status === 401 && (elsewhere || said === "token-required");
+    const leave = loginOn.includes(status) && (status !== 401 || over || said === "login-required");
+    if (!over && !leave) return;
+    const renewing = over && elsewhere ? (refreshing ??= locked(() => post("refresh")).catch(ignore).finally(() => (refreshing = undefined))) : undefined;
+    return Promise.resolve(renewing).then(() =>
+      leave ? (recovering ??= recover().finally(() => (recovering = undefined))) : alive(),
+    );
+  }
+
+  async function alive(): Promise<boolean> {
+    return (await ask().catch(ignore))?.authenticated ?? false;
   }
 
   /** Decides for all calls that were refused meanwhile, and says whether somebody is signed in. */
@@ -134,18 +221,17 @@ export function createClient({ base = "/auth/", loginOn = [401] }: ClientOptions
   /** Waits while the page is being left, and says whether somebody is signed in if it was not. */
   async function stayed(): Promise<boolean> {
     await leaving;
-    return (await ask().catch(ignore))?.authenticated ?? false;
+    return alive();
   }
 
   /** Asks who is signed in. If only the access token is over, it is renewed, by one tab for all. */
   async function renewed(): Promise<Session> {
     const session = await ask();
     if (!accessOver(session)) return session;
-    const renew = async () => {
-      if (accessOver(await ask())) await call(root + "refresh", "POST").catch(ignore); // what came of it, the next answer says
+    return locked(async () => {
+      if (accessOver(await ask())) await post("refresh").catch(ignore); // what came of it, the next answer says
       return ask();
-    };
-    return navigator.locks ? navigator.locks.request(name, renew) : renew(); // locks need a secure context
+    });
   }
 
   function accessOver(session: Session): boolean {
@@ -172,7 +258,8 @@ export function createClient({ base = "/auth/", loginOn = [401] }: ClientOptions
   function go(endpoint: "login" | "register", options: LoginOptions = {}): void {
     if (leaving) return;
     depart();
-    const { returnTo = location.pathname + location.search + location.hash, provider, prompt, loginHint, remember } = options;
+    const here = home() === location.origin ? location.pathname + location.search + location.hash : location.href;
+    const { returnTo = here, provider, prompt, loginHint, remember } = options;
     navigate(root + endpoint + query({ return_to: returnTo, provider, prompt, login_hint: loginHint, remember }));
   }
 
@@ -213,19 +300,28 @@ export function createClient({ base = "/auth/", loginOn = [401] }: ClientOptions
       }),
 
     async fetch(input, init) {
-      const first = new Request(input, init);
-      const second = init?.body instanceof ReadableStream ? undefined : first.clone();
+      const request = new Request(input, init);
+      const elsewhere = inBrowser && originOf(request) !== home();
+      if (!inBrowser || (elsewhere && !listed.includes(originOf(request)))) return fetch(request);
+      const again = init?.body instanceof ReadableStream ? undefined : request.clone();
+      // What an API elsewhere wants only the gateway can say, and a stream has no second try.
+      if (!known && (elsewhere || !again)) await ask().catch(ignore);
       const before = known;
-      const response = await fetch(first);
-      if (!inBrowser || !refused(response)) return response;
+      const sent = proof;
+      const response = await send(request, elsewhere);
 
-      recovering ??= recover().finally(() => (recovering = undefined));
-      const alive = await Promise.race([recovering, aborted(first.signal)]);
-      // What one person sent is never repeated in the name of another. Where nobody asked who it was, reading is repeated.
-      const same = before ? !who(before) || who(before) === who(known) : /^(GET|HEAD)$/.test(first.method);
-      if (!alive || !second || !same) return response;
+      const said = response.headers.get("Cloakroom");
+      const stale = said === "cross-site" && !isRead(request);
+      const help = stale ? alive() : mend(response, elsewhere);
+      if (!help) return response;
+      token = undefined; // it was refused, or may be of another session
+      const signedIn = await Promise.race([help, aborted(request.signal)]);
+      // What one person sent is never repeated in the name of another. Where nobody asked who it was, reading is repeated, and what
+      // was refused for what it did not bring: there was a session.
+      const same = before ? !who(before) || who(before) === who(known) : isRead(request) || stale || said === "token-required";
+      if (!signedIn || !again || !same || (stale && sent === proof)) return response;
       void response.body?.cancel();
-      return fetch(second);
+      return send(again, elsewhere);
     },
 
     login: (options) => go("login", options),
@@ -234,10 +330,10 @@ export function createClient({ base = "/auth/", loginOn = [401] }: ClientOptions
     async logout({ everywhere, returnTo }: LogoutOptions = {}) {
       depart(); // so that calls refused from now on do not lead to the login
       try {
-        const response = await call(root + "logout" + query({ everywhere, return_to: returnTo }), "POST");
+        const response = await post("logout" + query({ everywhere, return_to: returnTo }));
         const { logout_url } = await read<{ logout_url: string }>(response, "logout_url", "string");
         learn(signedOut);
-        navigate(logout_url);
+        navigate(new URL(logout_url, new URL(root, location.href)).href);
       } catch (error) {
         stay();
         throw error;
@@ -255,6 +351,19 @@ export function createClient({ base = "/auth/", loginOn = [401] }: ClientOptions
 /** Names the person; nobody is "". */
 function who(session: Session | undefined): string {
   return session?.authenticated ? String(session.user?.sub) : "";
+}
+
+function originOf({ url }: { readonly url: string }): string {
+  return new URL(url).origin;
+}
+
+function isRead({ method }: Request): boolean {
+  return method === "GET" || method === "HEAD";
+}
+
+/** What the page says itself goes. */
+function bring({ headers }: Request, name: string, value: string): void {
+  if (!headers.has(name)) headers.set(name, value);
 }
 
 function time(text: string | undefined): number {

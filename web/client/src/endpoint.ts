@@ -17,11 +17,15 @@ export class ClientError extends Error {
   }
 }
 
+/** The header that shows that a request was meant. */
+export const TOKEN = "X-CSRF-Token";
+
 /** Calls one of the gateway's endpoints. Whatever is not a good answer is a ClientError. */
-export async function call(url: string, method: "GET" | "POST"): Promise<Response> {
+export async function call(url: string, method: "GET" | "POST", proof: string): Promise<Response> {
   const response = await fetch(url, {
     method,
-    headers: { Accept: "application/json" },
+    headers: { Accept: "application/json", [TOKEN]: proof },
+    credentials: "include", // the gateway may be on another origin of the site
     cache: "no-store",
     signal: AbortSignal.timeout(30_000),
   }).catch((cause: unknown) => {

@@ -1,44 +1,7 @@
 // @vitest-environment happy-dom
-import rawConsole from "node:console";
-import { afterEach, beforeEach, describe, expect, test, vi, type MockInstance } from "vitest";
-import { createClient, type Client, type ClientOptions, type ChangeEvent } from "../src/client.js";
-import { startGateway, type Gateway } from "./gateway.js";
-
-let gateway: Gateway;
-let assign: MockInstance<(url: string | URL) => void>;
-let listening: MockInstance<typeof window.addEventListener>;
-let base = "";
-let tabs = 0;
-
-/** A tab of its own: it shares nothing with other clients of the same base but the channel. */
-const tab = (options: ClientOptions = {}): Client => createClient({ base, ...options });
-const left = () => assign.mock.calls.map(([url]) => String(url));
-const hide = (hidden: boolean) => {
-  Object.defineProperty(document, "hidden", { configurable: true, value: hidden });
-  document.dispatchEvent(new Event("visibilitychange"));
-};
-/** The page comes back from the back/forward cache. */
-const back = () => window.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
-
-beforeEach(async () => {
-  gateway = await startGateway();
-  (window as unknown as { happyDOM: { setURL(url: string): void } }).happyDOM.setURL(`${gateway.origin}/notes/7?sort=new#top`);
-  assign = vi.spyOn(location, "assign").mockImplementation(() => {});
-  base = `/auth${++tabs}/`;
-  vi.spyOn(rawConsole, "error").mockImplementation(() => {}); // where happy-dom prints every refused request
-  listening = vi.spyOn(window, "addEventListener");
-});
-
-afterEach(async () => {
-  window.dispatchEvent(new Event("pagehide")); // closes the channels
-  hide(false);
-  // All tests share one window: what a client listens to there ends with its test.
-  for (const [type, listener] of listening.mock.calls) window.removeEventListener(type, listener as EventListener);
-  vi.unstubAllGlobals();
-  vi.restoreAllMocks();
-  vi.useRealTimers();
-  await gateway.close();
-});
+import { describe, expect, test, vi } from "vitest";
+import type { ChangeEvent, Client } from "../src/client.js";
+import { back, base, gateway, hide, left, lockManager, tab } from "./page.js";
 
 describe("session", () => {
   test("says who is signed in", async () => {
@@ -716,23 +679,3 @@ function sessions(...given: unknown[]) {
 
 /** Whatever was sent before has reached the gateway. */
 const roundTrip = () => fetch("/api/own-401");
-
-/** Web Locks, exclusive ones, in a few lines. */
-function lockManager() {
-  const tails = new Map<string, Promise<unknown>>();
-  let held = 0;
-  const manager = {
-    names: new Set<string>(),
-    widest: 0,
-    request<Result>(name: string, work: () => Promise<Result>): Promise<Result> {
-      manager.names.add(name);
-      const turn = (tails.get(name) ?? Promise.resolve()).then(async () => {
-        manager.widest = Math.max(manager.widest, ++held);
-        return work().finally(() => held--);
-      });
-      tails.set(name, turn.catch(() => {}));
-      return turn;
-    },
-  };
-  return manager;
-}
