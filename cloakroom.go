@@ -68,7 +68,7 @@ func NewKey() string { return seal.NewKey() }
 // CSRFKey returns the key with which APIs on other hosts check CSRF tokens, in the form that package verify and docs/api.md take. It
 // is derived from keys, as in Config.Keys, and opens nothing else.
 func CSRFKey(keys []string) (string, error) {
-	ring, err := keyring(keys)
+	ring, err := seal.NewKeyring(keys...)
 	if err != nil {
 		return "", fmt.Errorf("cloakroom: keys: %w", err)
 	}
@@ -99,7 +99,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cloakroom: trusted: %w", err)
 	}
-	ring, err := keyring(cfg.Keys)
+	ring, err := seal.NewKeyring(cfg.Keys...)
 	if err != nil {
 		return nil, fmt.Errorf("cloakroom: keys: %w", err)
 	}
@@ -235,18 +235,6 @@ func sound(cfg *Config) error {
 		return fmt.Errorf("prefix %q: want a plain path between slashes, like /auth/", p)
 	}
 	return nil
-}
-
-func keyring(texts []string) (*seal.Keyring, error) {
-	keys := make([]seal.Key, 0, len(texts))
-	for i, text := range texts {
-		k, err := seal.ParseKey(text)
-		if err != nil {
-			return nil, fmt.Errorf("key %d: %w", i+1, err)
-		}
-		keys = append(keys, k)
-	}
-	return seal.NewKeyring(keys...)
 }
 
 // sinkOf counts every audit event and passes it on.

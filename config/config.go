@@ -26,6 +26,7 @@ type Config struct {
 	PProf    bool     // profiles on the admin listener
 	TLS      TLS      // zero: plain http
 	StoreDSN string   // for OpenStore
+	KeyFiles []string // beside Keys: the file that each was read from, "" for none
 	Log      Log      // what is written where
 	Warnings []string // what works and should not stay so
 

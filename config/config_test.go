@@ -97,7 +97,7 @@ func show(t *testing.T, c *Config) string {
 }
 
 const smallest = `url: https://app.example.com
-keys: [cloakroom-key-1-MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1ub3BxcnN0dXY]
+keys: [cloakroom-key-1-Lf5lZ6kTavO4dtBjJDjdqX56NmnVbaviiu3No78u3A4]
 providers:
   main: {issuer: https://login.example.com/, client_id: app, client_secret: hunter2}
 routes:
@@ -166,10 +166,10 @@ func TestParse_DefaultsOfTheSmallestFile(t *testing.T) {
 func TestParse_Refuses(t *testing.T) {
 	for _, v := range []struct{ name, old, new, want string }{
 		{"C14_SameSiteNone", "routes:", "session: {same_site: none}\nroutes:", `2: session.same_site: none would let every site send`},
-		{"G3_ShortKey", "cloakroom-key-1-MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1ub3BxcnN0dXY", "c2hvcnQ", "2:8: keys: a key is 32 bytes long, this one 5"},
-		{"G3_DefaultKey", "cloakroom-key-1-MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1ub3BxcnN0dXY", "changemechangemechangemechangemechangemecha", "keys: this key is not random"},
-		{"G3_ZeroKey", "cloakroom-key-1-MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1ub3BxcnN0dXY", strings.Repeat("00", 32), "keys: this key is not random"},
-		{"G3_NoKeyFile", "cloakroom-key-1-MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1ub3BxcnN0dXY", "{file: nowhere.key}", "2:15: keys: nowhere.key: no such file"},
+		{"G3_ShortKey", "cloakroom-key-1-Lf5lZ6kTavO4dtBjJDjdqX56NmnVbaviiu3No78u3A4", "c2hvcnQ", "2:8: keys: a key is 32 bytes long, this one 5"},
+		{"G3_DefaultKey", "cloakroom-key-1-Lf5lZ6kTavO4dtBjJDjdqX56NmnVbaviiu3No78u3A4", "changemechangemechangemechangemechangemecha", "keys: this key is not random"},
+		{"G3_ZeroKey", "cloakroom-key-1-Lf5lZ6kTavO4dtBjJDjdqX56NmnVbaviiu3No78u3A4", strings.Repeat("00", 32), "keys: this key is not random"},
+		{"G3_NoKeyFile", "cloakroom-key-1-Lf5lZ6kTavO4dtBjJDjdqX56NmnVbaviiu3No78u3A4", "{file: nowhere.key}", "2:15: keys: nowhere.key: no such file"},
 		{"X_EveryoneIsATrustedProxy", "routes:", "trusted_proxies: [0.0.0.0/0]\nroutes:", "trusted_proxies: \"0.0.0.0/0\" trusts everyone"},
 		{"X_HalfOfEveryoneIsATrustedProxy", "routes:", "trusted_proxies: [128.0.0.0/1]\nroutes:", "no wider than /8"},
 		{"X_EveryoneIsATrustedProxyByStar", "routes:", "trusted_proxies: ['*']\nroutes:", "trusted_proxies: \"*\" trusts everyone"},
@@ -178,7 +178,7 @@ func TestParse_Refuses(t *testing.T) {
 		{"K1_OriginsOfADomain", "routes:", "origins: ['https://*.example.com']\nroutes:", "has a wildcard"},
 		{"K1_OriginWithPath", "routes:", "origins: ['https://a.example.com/x']\nroutes:", "has a path; write https://a.example.com"},
 		{"K1_OriginInClear", "routes:", "origins: ['http://a.example.com']\nroutes:", "origins: over plain http everyone on its network"},
-		{"KeyTwice", "keys: [", "keys: [cloakroom-key-1-MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1ub3BxcnN0dXY, ", "keys: this one is there twice"},
+		{"KeyTwice", "keys: [", "keys: [cloakroom-key-1-Lf5lZ6kTavO4dtBjJDjdqX56NmnVbaviiu3No78u3A4, ", "keys: this one is there twice"},
 		{"HTTPOnANetwork", "https://app.example.com", "http://app.example.com", "1:6: url: over plain http everyone on the network"},
 		{"HTTPToTheProvider", "https://login", "http://login", "providers.main.issuer: \"http://login.example.com/\" would send secrets"},
 		{"URLWithPath", "https://app.example.com", "https://app.example.com/app", "1:6: url: \"https://app.example.com/app\" has a path"},
@@ -321,7 +321,7 @@ func TestParse_G3_SecretFiles(t *testing.T) {
 	write("empty.key", 0o600, "\n")
 	write("long.key", 0o600, strings.Repeat("x", maxSecret+1))
 	parse := func(file string) (*Config, error) {
-		text := strings.Replace(smallest, "cloakroom-key-1-MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1ub3BxcnN0dXY", "{file: "+file+"}", 1)
+		text := strings.Replace(smallest, "cloakroom-key-1-Lf5lZ6kTavO4dtBjJDjdqX56NmnVbaviiu3No78u3A4", "{file: "+file+"}", 1)
 		return Parse(filepath.Join(dir, "cloakroom.yaml"), []byte(text+behindProxy), nil)
 	}
 	c, err := parse("good.key")
@@ -339,6 +339,41 @@ func TestParse_G3_SecretFiles(t *testing.T) {
 	}
 }
 
+// A key by itself and a file of several; what is wrong with such files is in testdata/keyring-bad.txt.
+func TestParse_S8_KeyFiles(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "ring.key")
+	one, two, three := seal.NewKey(), seal.NewKey(), seal.NewKey()
+	ring := "# words for people\n" + one + "\n" + two + " active_from=2026-01-02T03:04:05Z\n"
+	parse := func(size int64, mode os.FileMode) (*Config, error) {
+		t.Helper()
+		if err := errors.Join(os.WriteFile(path, []byte(ring), mode), os.Chmod(path, mode)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(path, max(size, int64(len(ring)))); err != nil {
+			t.Fatal(err)
+		}
+		text := strings.Replace(smallest, "keys: [", "keys: [{file: ring.key}, '${KEY}', ", 1)
+		return Parse(filepath.Join(dir, "cloakroom.yaml"), []byte(text+behindProxy), []string{"KEY=" + three})
+	}
+	c, err := parse(0, 0o600)
+	if err != nil || len(c.Warnings) != 0 {
+		t.Fatalf("%v, %q", err, c.Warnings)
+	}
+	if len(c.Keys) != 3 || !strings.Contains(c.Keys[0], two) || c.Keys[1] != three {
+		t.Error("the keys are not those of file and variable")
+	}
+	if diff := cmp.Diff([]string{path, "", ""}, c.KeyFiles); diff != "" {
+		t.Errorf("files (- want):\n%s", diff)
+	}
+	if c, err = parse(0, 0o604); err != nil || len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "ring.key: everyone on this machine can read this secret; chmod 600") {
+		t.Errorf("for everyone: %v, %q", err, c.Warnings)
+	}
+	if _, err = parse(10<<20, 0o600); err == nil || !strings.Contains(err.Error(), "cloakroom.yaml:2:15: keys: "+path+" is longer than 64 KiB; that is no secret") {
+		t.Errorf("10 MiB: %v", err)
+	}
+}
+
 func TestLoad_G3_SecretsInAFileForEveryone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cloakroom.yaml")
 	for _, v := range []struct {
@@ -349,7 +384,7 @@ func TestLoad_G3_SecretsInAFileForEveryone(t *testing.T) {
 		t.Setenv("SECRET", "from the environment")
 		t.Setenv("KEY", seal.NewKey())
 		text := strings.NewReplacer("client_secret: hunter2", `client_secret: "`+v.secret+`"`,
-			"cloakroom-key-1-MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1ub3BxcnN0dXY", `"${KEY}"`).Replace(smallest) + behindProxy
+			"cloakroom-key-1-Lf5lZ6kTavO4dtBjJDjdqX56NmnVbaviiu3No78u3A4", `"${KEY}"`).Replace(smallest) + behindProxy
 		if err := os.WriteFile(path, []byte(text), v.mode); err != nil {
 			t.Fatal(err)
 		}

@@ -314,7 +314,8 @@ func (f *form) secret(into *secret, key, meaning string, rules ...rule) {
 	}
 }
 
-func (f *form) secrets(into *[]secret, key, meaning string, rules ...rule) {
+// secrets reads a list of them, and the files that they were in: "" for one that was not.
+func (f *form) secrets(into *[]secret, files *[]string, key, meaning string, rules ...rule) {
 	v, ok := f.option(entry{key, "list of secrets", "", meaning}, true)
 	switch {
 	case !ok:
@@ -325,49 +326,54 @@ func (f *form) secrets(into *[]secret, key, meaning string, rules ...rule) {
 	default:
 		for _, item := range v.items {
 			var s secret
-			f.open(&s, key, item, rules)
+			file := f.open(&s, key, item, rules)
 			if s != "" && slices.Contains(*into, s) {
 				f.wrong(item.at, "%s%s: this one is there twice", f.path, key)
 			}
-			*into = append(*into, s)
+			*into, *files = append(*into, s), append(*files, file)
 		}
 	}
 }
 
-func (f *form) open(into *secret, key string, v value, rules []rule) {
-	at := v.at
+// open reads a secret, and returns the file that it was in.
+func (f *form) open(into *secret, key string, v value, rules []rule) (file string) {
+	at, from := v.at, ""
 	if v.kind == mapping {
 		if len(v.pairs) != 1 || v.pairs[0].key != "file" {
 			f.wrong(at, "%s%s: a secret is a text or {file: PATH}", f.path, key)
-			return
+			return ""
 		}
 		v = v.pairs[0].value
 		if err := f.one(v); err != nil || v.bad {
 			if err != nil {
 				f.wrong(v.at, "%s%s.file: %s", f.path, key, err)
 			}
-			return
+			return ""
 		}
-		text, err := f.readSecret(v.text)
+		name := v.text
+		text, err := f.readSecret(name)
 		if err != nil {
 			f.wrong(v.at, "%s%s: %s", f.path, key, err)
-			return
+			return ""
 		}
 		v.text, v.raw = text, ""
+		file = f.beside(name)
+		from = file + ": "
 	} else if err := f.one(v); err != nil || v.bad {
 		if err != nil {
 			f.wrong(at, "%s%s: %s", f.path, key, err)
 		}
-		return
+		return ""
 	}
 	for _, r := range rules {
 		if err := r(v); err != nil {
-			f.wrong(at, "%s%s: %s", f.path, key, err)
-			return
+			f.wrong(at, "%s%s: %s%s", f.path, key, from, err)
+			return ""
 		}
 	}
 	f.inline = f.inline || v.at.env == "" && v.text == v.raw
 	*into = secret(v.text)
+	return file
 }
 
 // each reads the groups under key, one for each name.

@@ -13,6 +13,7 @@ import (
 	"github.com/cloakroom-go/cloakroom"
 	"github.com/cloakroom-go/cloakroom/internal/delivery"
 	browser "github.com/cloakroom-go/cloakroom/internal/origin"
+	"github.com/cloakroom-go/cloakroom/internal/seal"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -29,7 +30,7 @@ func options(f *form, c *Config) {
 	f.word(&c.Guard.CSRF, "csrf", "origin", []string{"origin", "header", "token"}, "How a request proves that it was meant, beside where it comes from: by nothing more (`origin`), by any `X-CSRF-Token` (`header`), or by the one of its session (`token`), in that header or in the form field `_csrf`.")
 	f.prefixes(&c.Trusted, "trusted_proxies", "Networks of the proxies in front, whose `X-Forwarded-For` counts.")
 	var keys []secret
-	f.secrets(&keys, "keys", "Keys of 32 bytes that seal cookies and records. The first seals, all open. `cloakroom keys new` makes one.", sealingKey)
+	f.secrets(&keys, &c.KeyFiles, "keys", "Keys of 32 bytes that seal cookies and records, each by itself or in a file of several. The first of the list seals, all open. `cloakroom keys new` makes one.", sealingKeys)
 	f.text(&c.StoreDSN, "store", "sqlite:cloakroom.db", "Where sessions rest: `sqlite:PATH`, or `memory:`, which forgets them at the end of the process. With `session.storage: sealed` it keeps only which sessions were ended and who renews, and is `memory:` unless it is set.", dsn)
 
 	f.each("providers", "NAME", "OpenID providers, by a name of your choice. One is needed.", func(f *form, name string) { provider(f, name, c) })
@@ -72,6 +73,7 @@ func options(f *form, c *Config) {
 	for _, k := range keys {
 		c.Keys = append(c.Keys, string(k))
 	}
+	keyring(f, c)
 	f.need("url", "write what people type into the browser, like url: https://app.example.com")
 	f.need("keys", "make one with: cloakroom keys new > cloakroom.key; then write keys: [{file: cloakroom.key}]")
 	f.need("providers", "name the OpenID provider that people sign in with; cloakroom init writes an example")
@@ -232,6 +234,21 @@ func publicURL(f *form, c *Config) {
 	case u.Scheme == "https" && !f.has("tls.cert") && !f.has("trusted_proxies"):
 		f.warnings = append(f.warnings, fmt.Sprintf("url: it is https, and %s speaks plain http; give tls a certificate, or name the proxy that has one in trusted_proxies: "+
 			"without that all browsers count as one address and share its limit of logins", c.Listen))
+	}
+}
+
+// keyring checks what keys are to each other. Each by itself was looked at before.
+func keyring(f *form, c *Config) {
+	for i, text := range c.Keys {
+		if text == "" || slices.Contains(c.Keys[:i], text) {
+			return // and that was said
+		}
+	}
+	if len(c.Keys) == 0 {
+		return
+	}
+	if _, err := seal.NewKeyring(c.Keys...); err != nil {
+		f.conflict("keys", "%s", err)
 	}
 }
 

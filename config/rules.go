@@ -124,11 +124,8 @@ func orOff(r rule) rule {
 	}
 }
 
-// sealingKey wants a key of the keyring. It never shows it.
-func sealingKey(v value) error {
-	_, err := seal.ParseKey(v.text)
-	return err
-}
+// sealingKeys wants a key of the keyring, or a file of them. It never shows any.
+func sealingKeys(v value) error { return seal.CheckText(v.text) }
 
 // prefix is the path under which our endpoints are.
 func prefix(v value) error {

@@ -35,17 +35,20 @@ const tokenHeaderKey = "X-Csrf-Token" // as net/http writes it
 // tokens make and check CSRF tokens. A token is a MAC over person and session, with nothing to keep: any replica checks it, and any
 // API that has the key. It stays the same for as long as the session. docs/api.md fixes the bytes.
 type tokens struct {
-	key  []byte // for the MACs; other services have it too
-	sids []byte // names sessions: never leaves
-	jwt  bool   // the access token says whom an API sees
+	key  func() []byte // for the MACs; other services have it too
+	sids func() []byte // names sessions: never leaves
+	jwt  bool          // the access token says whom an API sees
 }
 
 func newTokens(ring *seal.Keyring) *tokens {
-	return &tokens{key: Key(ring), sids: ring.Lasting("csrf session")}
+	return &tokens{key: ring.Lasting(csrfPurpose).Key, sids: ring.Lasting("csrf session").Key}
 }
 
-// Key is the key of CSRF tokens, for APIs that check them: 32 bytes that a new sealing key does not change.
-func Key(ring *seal.Keyring) []byte { return ring.Lasting("csrf") }
+const csrfPurpose = "csrf"
+
+// Key is the key of CSRF tokens, for APIs that check them: 32 bytes that come from the ring's index key, so that neither a new sealing
+// key nor the retirement of an old one changes them.
+func Key(ring *seal.Keyring) []byte { return ring.Lasting(csrfPurpose).Key() }
 
 // NameByToken has CSRF tokens name the person of the access token, where that is a JWT, and not who signed in: an API that gets
 // it in a cookie knows nobody else. Call it before the guard is used.
@@ -73,13 +76,13 @@ func (g *Guard) Companion(s *session.Session) string {
 
 // sid names a session and opens nothing: it is seen by every API of the site.
 func (t *tokens) sid(s *session.Session) string {
-	sum := seal.HMAC(t.sids, s.ID[:])
+	sum := seal.HMAC(t.sids(), s.ID[:])
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
 func (t *tokens) mac(purpose string, s *session.Session) string {
 	issuer, subject := t.person(s)
-	sum := seal.HMAC(t.key, []byte("cloakroom-csrf-1\n"+purpose+"\n"+encode(issuer)+"\n"+encode(subject)+"\n"+t.sid(s)))
+	sum := seal.HMAC(t.key(), []byte("cloakroom-csrf-1\n"+purpose+"\n"+encode(issuer)+"\n"+encode(subject)+"\n"+t.sid(s)))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 

@@ -72,11 +72,7 @@ func newDeskBy(t *testing.T, word string, serve http.HandlerFunc) *desk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := seal.ParseKey(seal.NewKey())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ring, err := seal.NewKeyring(key)
+	ring, err := seal.NewKeyring(seal.NewKey())
 	if err != nil {
 		t.Fatal(err)
 	}

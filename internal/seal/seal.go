@@ -12,11 +12,8 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"hash"
-	"strings"
 	"sync"
 )
 
@@ -24,121 +21,25 @@ import (
 // does not say which.
 var ErrOpen = errors.New("seal: cannot be opened")
 
-// keyPrefix makes a key recognisable to people and to secret scanners.
-const keyPrefix = "cloakroom-key-1-"
-
-// KeyID names a key. It is derived from the key and tells nothing about it.
-type KeyID [4]byte
-
-// Key is one secret of a keyring. It prints as "[secret]".
-type Key struct {
-	id     KeyID
-	secret []byte
-}
-
-func (Key) String() string   { return "[secret]" }
-func (Key) GoString() string { return "[secret]" }
-
-// ID returns the key's name.
-func (k Key) ID() KeyID { return k.id }
-
-// NewKey returns a fresh key in the form that ParseKey reads.
-func NewKey() string {
-	return keyPrefix + base64.RawURLEncoding.EncodeToString(Random(32))
-}
-
-// ParseKey reads a key: the form that NewKey writes, or 32 bytes in base64 or hexadecimal. It refuses whatever is shorter or
-// plainly not random.
-func ParseKey(text string) (Key, error) {
-	text = strings.TrimSpace(text)
-	raw, err := decodeKey(strings.TrimPrefix(text, keyPrefix))
-	if err != nil {
-		return Key{}, err
-	}
-	if len(raw) != 32 {
-		return Key{}, fmt.Errorf("a key is 32 bytes long, this one %d; make one with: cloakroom keys new", len(raw))
-	}
-	if distinct(raw) < 12 { // 32 random bytes have fewer than 12 different ones less than once in 2^80
-		return Key{}, errors.New("this key is not random; make one with: cloakroom keys new")
-	}
-	k := Key{secret: raw}
-	sum := derive(raw, "key id", 4)
-	copy(k.id[:], sum)
-	return k, nil
-}
-
-func decodeKey(text string) ([]byte, error) {
-	if len(text) == 64 {
-		if raw, err := hex.DecodeString(text); err == nil {
-			return raw, nil
-		}
-	}
-	text = strings.TrimRight(text, "=")
-	for _, enc := range []*base64.Encoding{base64.RawURLEncoding, base64.RawStdEncoding} {
-		if raw, err := enc.DecodeString(text); err == nil {
-			return raw, nil
-		}
-	}
-	return nil, errors.New("a key is 32 bytes in base64; make one with: cloakroom keys new")
-}
-
-func distinct(b []byte) int {
-	var seen [256]bool
-	n := 0
-	for _, c := range b {
-		if !seen[c] {
-			seen[c] = true
-			n++
-		}
-	}
-	return n
-}
-
-// Keyring is the keys of one installation: the first seals, all of them open. It never changes; to rotate, make another.
-type Keyring struct {
-	keys []Key
-}
-
-// NewKeyring returns a ring of at least one and at most 16 keys.
-func NewKeyring(keys ...Key) (*Keyring, error) {
-	if len(keys) == 0 || len(keys) > 16 {
-		return nil, fmt.Errorf("a keyring has 1 to 16 keys, not %d", len(keys))
-	}
-	for i, k := range keys {
-		if len(k.secret) != 32 {
-			return nil, fmt.Errorf("key %d is empty", i+1)
-		}
-		for _, other := range keys[:i] {
-			if other.id == k.id {
-				return nil, fmt.Errorf("key %d is there twice", i+1)
-			}
-		}
-	}
-	return &Keyring{keys: keys}, nil
-}
-
-// Lasting returns 32 bytes for a purpose that a new key does not change: what is looked up by them is found later.
-func (r *Keyring) Lasting(purpose string) []byte {
-	return derive(r.keys[len(r.keys)-1].secret, "lasting "+purpose, 32)
-}
-
 // Box seals and opens for one purpose.
-type Box struct {
-	byID   map[KeyID]subkey
-	sealer KeyID
-}
+type Box struct{ subkeys derived[map[KeyID]subkey] }
 
 type subkey struct {
+	id     KeyID
 	aead   cipher.AEAD
 	secret []byte // for SealUnder and OpenUnder
 }
 
 // Box returns the box for a purpose. The purpose is a short constant text.
 func (r *Keyring) Box(purpose string) *Box {
-	b := &Box{byID: make(map[KeyID]subkey, len(r.keys)), sealer: r.keys[0].id}
-	for _, k := range r.keys {
-		secret := derive(k.secret, "box "+purpose, 32)
-		b.byID[k.id] = subkey{aead: newAEAD(secret), secret: secret}
+	b := &Box{}
+	b.subkeys.keys, b.subkeys.make = r, func(now *ring) map[KeyID]subkey {
+		all := make(map[KeyID]subkey, len(now.byID))
+		for id, k := range now.byID {
+			secret := derive(k.secret, "box "+purpose, 32)
+			all[id] = subkey{id: id, aead: newAEAD(secret), secret: secret}
+		}
+		return all
 	}
 	return b
 }
@@ -150,7 +51,8 @@ const Overhead = len(KeyID{}) + 12 + 16
 // contained. Nonces are random: 96 bits are good for 2^32 messages under one key (NIST SP 800-38D §8.3). Logins stay far
 // below that; whatever is sealed more often belongs in SealUnder.
 func (b *Box) Seal(plain, context []byte) []byte {
-	return sealWith(b.byID[b.sealer].aead, b.sealer, plain, context)
+	sub := b.sealer()
+	return sealWith(sub.aead, sub.id, plain, context)
 }
 
 // Open returns what was sealed, or ErrOpen.
@@ -165,7 +67,8 @@ func (b *Box) Open(sealed, context []byte) ([]byte, error) {
 // SealUnder is Seal with a key that needs the keyring and a secret that the caller does not keep. Each secret makes a key of
 // its own.
 func (b *Box) SealUnder(secret, plain, context []byte) []byte {
-	return sealWith(newAEAD(deriveFrom(b.byID[b.sealer].secret, secret)), b.sealer, plain, context)
+	sub := b.sealer()
+	return sealWith(newAEAD(deriveFrom(sub.secret, secret)), sub.id, plain, context)
 }
 
 // OpenUnder opens what SealUnder sealed under the same secret.
@@ -177,11 +80,16 @@ func (b *Box) OpenUnder(secret, sealed, context []byte) ([]byte, error) {
 	return openWith(newAEAD(deriveFrom(sub.secret, secret)), sealed, context)
 }
 
+func (b *Box) sealer() subkey {
+	all := b.subkeys.get()
+	return all.value[all.ring.sealer()]
+}
+
 func (b *Box) of(sealed []byte) (subkey, bool) {
 	if len(sealed) < Overhead {
 		return subkey{}, false
 	}
-	sub, ok := b.byID[KeyID(sealed[:4])]
+	sub, ok := b.subkeys.get().value[KeyID(sealed[:4])]
 	return sub, ok
 }
 
@@ -206,10 +114,7 @@ func bind(id KeyID, context []byte) []byte {
 }
 
 // MAC authenticates short texts for one purpose.
-type MAC struct {
-	byID   map[KeyID]*macKey
-	sealer KeyID
-}
+type MAC struct{ subkeys derived[map[KeyID]*macKey] }
 
 // macKey has HMACs that are ready to use: making one costs more than the sum of a short text, and every request needs one.
 type macKey struct{ ready sync.Pool }
@@ -235,41 +140,33 @@ func (k *macKey) sum(text []byte) [32]byte {
 
 // MAC returns the authenticator for a purpose.
 func (r *Keyring) MAC(purpose string) *MAC {
-	m := &MAC{byID: make(map[KeyID]*macKey, len(r.keys)), sealer: r.keys[0].id}
-	for _, k := range r.keys {
-		m.byID[k.id] = newMACKey(derive(k.secret, "mac "+purpose, 32))
+	m := &MAC{}
+	m.subkeys.keys, m.subkeys.make = r, func(now *ring) map[KeyID]*macKey {
+		all := make(map[KeyID]*macKey, len(now.byID))
+		for id, k := range now.byID {
+			all[id] = newMACKey(derive(k.secret, "mac "+purpose, 32))
+		}
+		return all
 	}
 	return m
 }
 
-// KeyID is the key that Sum should be made with.
-func (m *MAC) KeyID() KeyID { return m.sealer }
-
-// KeyIDs are all keys of the ring, that of Sum first.
-func (m *MAC) KeyIDs() []KeyID {
-	ids := []KeyID{m.sealer}
-	for id := range m.byID {
-		if id != m.sealer {
-			ids = append(ids, id)
-		}
-	}
-	return ids
+// Signer returns the key that texts are to be authenticated with now, and what does so.
+func (m *MAC) Signer() (id KeyID, sum func(text []byte) [32]byte) {
+	all := m.subkeys.get()
+	id = all.ring.sealer()
+	return id, all.value[id].sum
 }
 
-// Sum returns the authenticator of text under a key of the ring, and false for an unknown key.
-func (m *MAC) Sum(id KeyID, text []byte) ([32]byte, bool) {
-	key, ok := m.byID[id]
-	if !ok {
-		return [32]byte{}, false
-	}
-	return key.sum(text), true
-}
-
-// Verify reports whether sum, or a prefix of it of at least 16 bytes, is the authenticator of text. It takes the same time
-// wherever they differ.
+// Verify reports whether sum, or a prefix of it of at least 16 bytes, is the authenticator of text under a key of the ring. It
+// takes the same time wherever they differ.
 func (m *MAC) Verify(id KeyID, text, sum []byte) bool {
-	want, ok := m.Sum(id, text)
-	return ok && len(sum) >= 16 && len(sum) <= len(want) && hmac.Equal(sum, want[:len(sum)])
+	key, ok := m.subkeys.get().value[id]
+	if !ok || len(sum) < 16 || len(sum) > sha256.Size {
+		return false
+	}
+	want := key.sum(text)
+	return hmac.Equal(sum, want[:len(sum)])
 }
 
 // Derive returns 32 bytes that depend on secret and purpose and tell nothing about either.

@@ -7,7 +7,6 @@ import (
 	"iter"
 	"time"
 
-	"github.com/cloakroom-go/cloakroom/internal/seal"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -96,27 +95,19 @@ func (t *Tickets) find(ctx context.Context, which session.Selector) iter.Seq2[se
 	if !ok {
 		return failed(t.lacks("Index"))
 	}
-	return func(yield func(session.Record, error) bool) {
-		for _, ring := range t.index.KeyIDs() { // a record keeps the key it was last written under
-			key := t.keyOf(ring, which)
-			for rec, err := range paged(func(after session.ID) ([]session.Record, error) { return index.Find(ctx, key, after, pageSize) }) {
-				if !yield(rec, err) || err != nil {
-					return
-				}
-			}
-		}
-	}
+	key := t.keyOf(which)
+	return paged(func(after session.ID) ([]session.Record, error) { return index.Find(ctx, key, after, pageSize) })
 }
 
 // keyOf is the key of a record that which selects.
-func (t *Tickets) keyOf(ring seal.KeyID, which session.Selector) session.Key {
+func (t *Tickets) keyOf(which session.Selector) session.Key {
 	switch {
 	case which.LogID != "":
-		return t.key(ring, "", "log", which.LogID)
+		return t.key("", "log", which.LogID)
 	case which.SID != "":
-		return t.key(ring, which.Issuer, "sid", which.SID)
+		return t.key(which.Issuer, "sid", which.SID)
 	}
-	return t.key(ring, which.Issuer, "sub", which.Subject)
+	return t.key(which.Issuer, "sub", which.Subject)
 }
 
 func (t *Tickets) lacks(power string) error {

@@ -27,15 +27,7 @@ const issuer = "https://id.example"
 
 func ringOf(t rapid.TB, keys ...string) *seal.Keyring {
 	t.Helper()
-	var parsed []seal.Key
-	for _, text := range keys {
-		k, err := seal.ParseKey(text)
-		if err != nil {
-			t.Fatalf("ParseKey: %v", err)
-		}
-		parsed = append(parsed, k)
-	}
-	ring, err := seal.NewKeyring(parsed...)
+	ring, err := seal.NewKeyring(keys...)
 	if err != nil {
 		t.Fatalf("NewKeyring: %v", err)
 	}

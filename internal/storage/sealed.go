@@ -37,7 +37,7 @@ type Sealed struct {
 	envelopes envelope
 	handoffs  *seal.Box
 	seen      *seal.Box
-	logIDs    []byte
+	logIDs    *seal.Lasting
 	listeners
 }
 

@@ -21,11 +21,11 @@ type Tickets struct {
 	sameSite http.SameSite
 	lives    session.Options
 
-	tickets *seal.MAC // authenticates what the browser holds
-	bodies  *seal.Box // seals what the store holds
-	metas   *seal.Box // seals what is listed
-	index   *seal.MAC // names people in the store's index
-	logIDs  []byte    // names sessions in logs, and to people
+	tickets *seal.MAC     // authenticates what the browser holds
+	bodies  *seal.Box     // seals what the store holds
+	metas   *seal.Box     // seals what is listed
+	index   *seal.Lasting // names people in the store's index
+	logIDs  *seal.Lasting // names sessions in logs, and to people
 
 	listeners
 }
@@ -38,7 +38,8 @@ func NewTickets(ctx context.Context, store session.Store, ring *seal.Keyring, ja
 	}
 	t := &Tickets{
 		store: store, jar: jar, lives: lives, sameSite: sameSite,
-		tickets: ring.MAC("ticket"), bodies: ring.Box("session body"), metas: ring.Box("session meta"), index: ring.MAC("session index"), logIDs: ring.Lasting("log id"),
+		tickets: ring.MAC("ticket"), bodies: ring.Box("session body"), metas: ring.Box("session meta"),
+		index: ring.Lasting("session index"), logIDs: ring.Lasting("log id"),
 	}
 	if t.cache, err = newCache(o.cacheBytes(), newTrust()); err != nil {
 		return nil, err
@@ -140,8 +141,8 @@ func (t *Tickets) open(rec session.Record, secret []byte) (*session.Session, err
 	return s, nil
 }
 
-func logID(key []byte, id session.ID) string {
-	sum := seal.HMAC(key, id[:])
+func logID(names *seal.Lasting, id session.ID) string {
+	sum := names.Sum(id[:])
 	return base64.RawURLEncoding.EncodeToString(sum[:9])
 }
 
@@ -233,16 +234,16 @@ func (t *Tickets) put(ctx context.Context, next *session.Session, m mark) (*sess
 
 // keys are what a session can be found by: its name in logs, its person, and the provider's own session.
 func (t *Tickets) keys(s *session.Session) []session.Key {
-	ring, g := t.index.KeyID(), s.Grant
-	keys := []session.Key{t.key(ring, "", "log", s.LogID), t.key(ring, g.Issuer, "sub", g.Subject)}
+	g := s.Grant
+	keys := []session.Key{t.key("", "log", s.LogID), t.key(g.Issuer, "sub", g.Subject)}
 	if g.SID != "" {
-		keys = append(keys, t.key(ring, g.Issuer, "sid", g.SID))
+		keys = append(keys, t.key(g.Issuer, "sid", g.SID))
 	}
 	return keys
 }
 
-func (t *Tickets) key(ring seal.KeyID, issuer, kind, value string) session.Key {
-	sum, _ := t.index.Sum(ring, []byte(issuer+"\x00"+kind+"\x00"+value))
+func (t *Tickets) key(issuer, kind, value string) session.Key {
+	sum := t.index.Sum([]byte(issuer + "\x00" + kind + "\x00" + value))
 	return session.Key(sum[:16])
 }
 

@@ -470,12 +470,25 @@ func TestRotation_T5_ALateAnswerDoesNotUndoIt(t *testing.T) {
 	})
 }
 
-func TestEnd_ByPersonFindsSessionsOfOlderKeys(t *testing.T) {
+// S8: after a rotation, and after the older key was retired, sessions of the time before are found.
+func TestEnd_S8_ByPersonFindsSessionsOfOlderKeys(t *testing.T) {
 	old, fresh := seal.NewKey(), seal.NewKey()
 	store := memory.New()
 	g := newRig(t, session.DefaultOptions(), newProvider(0))
 	g.ring = ringOf(t, old)
 	_, one := g.replica(t.Context(), t, store).login(t, forever)
+	g.ring = ringOf(t, fresh, old)
+	_, kept := g.replica(t.Context(), t, store).login(t, forever, func(s *session.Session) { s.Grant.Subject, s.Grant.SID = "eve", "sid-4" })
+	rotated := ringOf(t, old).WithKey(old, fresh, time.Now())
+	id, _ := ringOf(t, old).MAC("ticket").Signer()
+	g.ring = ringOf(t, ringOf(t, rotated).WithoutKey(rotated, id))
+	last := g.replica(t.Context(), t, store)
+	if n, err := last.tickets.End(t.Context(), session.Selector{Issuer: issuer, Subject: "eve"}); n != 1 || err != nil {
+		t.Errorf("End by subject, the older key retired: %d, %v; want 1", n, err)
+	}
+	_, err := last.look(kept)
+	wantCode(t, "ended without the older key", err, session.None)
+
 	g.ring = ringOf(t, fresh, old)
 	r := g.replica(t.Context(), t, store)
 	_, two := r.login(t, forever, func(s *session.Session) { s.Grant.SID = "sid-2" })

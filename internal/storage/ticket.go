@@ -29,12 +29,12 @@ func (t ticket) id() session.ID { return seal.Hash("ticket", t.secret[:]) }
 // encode returns the ticket as the cookie's value.
 func (t ticket) encode(mac *seal.MAC) string {
 	var raw [ticketSize]byte
-	key := mac.KeyID()
+	key, sign := mac.Signer()
 	raw[0] = ticketVersion
 	copy(raw[1:], key[:])
 	copy(raw[5:], t.secret[:])
 	binary.BigEndian.PutUint32(raw[37:], t.generation)
-	sum, _ := mac.Sum(key, raw[:ticketSigned])
+	sum := sign(raw[:ticketSigned])
 	copy(raw[ticketSigned:], sum[:])
 	return base64.RawURLEncoding.EncodeToString(raw[:])
 }

@@ -1,0 +1,144 @@
+package seal
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// Keyring is the keys of one installation. One of them seals, all of them open. Reload gives it others while it is in use; boxes
+// and what else was made from it follow.
+type Keyring struct {
+	current atomic.Pointer[ring]
+}
+
+// ring is the keys of a Keyring at one time. It never changes.
+type ring struct {
+	entries [][]Key
+	byID    map[KeyID]Key
+	index   []byte // what Lasting derives from
+	pinned  bool   // index has a line of its own
+}
+
+// NewKeyring returns the ring of the keys in texts: 1 to 16 of them, each text a key or a file of keys. The first text with a
+// key whose time has come has the one that seals.
+func NewKeyring(texts ...string) (*Keyring, error) {
+	now, err := newRing(texts)
+	if err != nil {
+		return nil, err
+	}
+	r := &Keyring{}
+	r.current.Store(now)
+	return r, nil
+}
+
+func newRing(texts []string) (*ring, error) {
+	r := &ring{byID: map[KeyID]Key{}}
+	var last Key
+	from := map[KeyID]int{}
+	for i, text := range texts {
+		e, err := parseEntry(text)
+		if err != nil {
+			return nil, fmt.Errorf("key %d: %w", i+1, err)
+		}
+		for _, k := range e.keys {
+			if before := from[k.id]; before != 0 {
+				return nil, fmt.Errorf("key %s is there twice: %d and %d of the list have it", k.id, before, i+1)
+			}
+			r.byID[k.id], from[k.id], last = k, i+1, k
+		}
+		if e.index != nil {
+			if r.index != nil && !Equal(r.index, e.index) {
+				return nil, errors.New("there are two index lines, and they differ; keep the one of the older file")
+			}
+			r.index, r.pinned = e.index, true
+		}
+		r.entries = append(r.entries, e.keys)
+	}
+	if len(r.byID) == 0 || len(r.byID) > maxKeys {
+		return nil, fmt.Errorf("a keyring has 1 to %d keys, not %d", maxKeys, len(r.byID))
+	}
+	if r.index == nil {
+		r.index = derive(last.secret, "index", 32)
+	}
+	if _, ok := r.active(time.Now()); !ok {
+		first := r.earliest()
+		return nil, fmt.Errorf("no key seals yet: the first, %s, does from %s; leave its active_from out", first.id, first.activeFrom.UTC().Format(time.RFC3339))
+	}
+	return r, nil
+}
+
+// active returns the key that seals at a time, and false if none does yet.
+func (r *ring) active(at time.Time) (sealer Key, ok bool) {
+	for _, keys := range r.entries {
+		for _, k := range keys {
+			if !k.activeFrom.After(at) && (!ok || k.activeFrom.After(sealer.activeFrom)) {
+				sealer, ok = k, true
+			}
+		}
+		if ok {
+			return sealer, true
+		}
+	}
+	return Key{}, false
+}
+
+func (r *ring) earliest() (first Key) {
+	for _, keys := range r.entries {
+		for _, k := range keys {
+			if first.secret == nil || k.activeFrom.Before(first.activeFrom) {
+				first = k
+			}
+		}
+	}
+	return first
+}
+
+// sealer is active for a ring in use. There was an active key when it was made; if the clock was set back since, the earliest seals.
+func (r *ring) sealer() KeyID {
+	if k, ok := r.active(time.Now()); ok {
+		return k.id
+	}
+	return r.earliest().id
+}
+
+// derived is what a purpose needs of a ring, made once for each ring that a Keyring has. It costs its readers two atomic loads.
+type derived[T any] struct {
+	keys *Keyring
+	make func(*ring) T
+	last atomic.Pointer[derivation[T]]
+}
+
+type derivation[T any] struct {
+	ring  *ring
+	value T
+}
+
+func (d *derived[T]) get() *derivation[T] {
+	now := d.keys.current.Load()
+	if made := d.last.Load(); made != nil && made.ring == now {
+		return made
+	}
+	made := &derivation[T]{now, d.make(now)} // by several at once, it may be: they make the same
+	d.last.Store(made)
+	return made
+}
+
+// Lasting is a key that the rotation and the retirement of sealing keys do not change: what is looked up by it is found later, and
+// what others hold of it stays good. All of them come from the ring's index key, which is derived from the ring's last key or, once
+// keys were rotated, has a line of its own.
+type Lasting struct{ key derived[[]byte] }
+
+// Lasting returns the lasting key for a purpose, a short constant text.
+func (r *Keyring) Lasting(purpose string) *Lasting {
+	l := &Lasting{}
+	l.key.keys, l.key.make = r, func(now *ring) []byte { return derive(now.index, "lasting "+purpose, 32) }
+	return l
+}
+
+// Key returns the key itself, of 32 bytes. Do not change it.
+func (l *Lasting) Key() []byte { return l.key.get().value }
+
+// Sum returns 32 bytes that name text and tell nothing about it.
+func (l *Lasting) Sum(text []byte) [32]byte { return HMAC(l.Key(), text) }
