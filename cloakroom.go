@@ -169,13 +169,9 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cloakroom: %w", err)
 	}
-	bearers, err := delivery.NewBearers(issuers)
-	if err != nil {
-		return nil, fmt.Errorf("cloakroom: %w", err)
-	}
 	g.proxy, err = proxy.New(proxy.Parts{
 		Own: own, Guard: g.guard, Desk: desk, Delivery: deliver, Answers: answers, Audit: sink, Live: g.live,
-		Verifier: bearers, Allow: cfg.Endpoints.Allow,
+		Verifier: delivery.NewBearers(issuers), Allow: cfg.Endpoints.Allow,
 	}, cfg.Routes, metrics)
 	if err != nil {
 		return nil, fmt.Errorf("cloakroom: %w", err)

@@ -3,6 +3,7 @@ package delivery
 import (
 	"net/http"
 
+	"github.com/cloakroom-go/cloakroom/internal/issuer"
 	"github.com/cloakroom-go/cloakroom/internal/origin"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -21,7 +22,7 @@ func (Memory) Word() string { return "memory" }
 // A browser cannot send a header with a WebSocket's handshake. It always sends Origin there, which the guard has compared with ours
 // and the listed ones by now, and no page can change either: so the cookie opens one that brings an Origin.
 func (Memory) Admit(r *http.Request, s *session.Session) error {
-	token, err := BearerOf(r.Header)
+	token, err := issuer.BearerOf(r.Header)
 	switch {
 	case err != nil:
 		return err

@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/cloakroom-go/cloakroom/internal/delivery"
+	"github.com/cloakroom-go/cloakroom/internal/issuer"
 	"github.com/cloakroom-go/cloakroom/internal/origin"
 	"github.com/cloakroom-go/cloakroom/internal/telemetry"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -28,7 +28,7 @@ type Verifier interface {
 // person and a cookie of another would be two answers to the question who it is.
 func (p *Proxy) bearing(r *http.Request, route *route) (*session.Grant, error) {
 	const op = "take bearer"
-	token, err := delivery.BearerOf(r.Header)
+	token, err := issuer.BearerOf(r.Header)
 	switch {
 	case err != nil || token == "":
 		return nil, err

@@ -1,4 +1,4 @@
-package delivery
+package issuer
 
 import (
 	"net/http"
