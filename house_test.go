@@ -2,6 +2,7 @@ package cloakroom_test
 
 import (
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -12,7 +13,7 @@ const module = "github.com/cloakroom-go/cloakroom"
 var floors = map[string]int{
 	"internal/seal": 0, "internal/cookie": 0, "internal/origin": 0, "internal/ui": 0, "internal/telemetry": 0, "audit": 0, "web": 0,
 	"session": 1, "internal/guard": 2, "internal/issuer": 2,
-	"internal/oidc": 3, "internal/storage": 3, "internal/delivery": 3, "internal/answer": 3, "internal/files": 3,
+	"internal/oidc": 3, "internal/storage": 3, "internal/delivery": 3, "internal/answer": 3, "internal/files": 3, "verify": 3,
 	"store/memory": 3, "store/sqlite": 3,
 	"internal/gateway": 4, "internal/proxy": 4,
 	"":              5,
@@ -55,6 +56,29 @@ func TestHouse_ImportsGoDownOnly(t *testing.T) {
 	}
 	if seen != len(floors) {
 		t.Errorf("%d packages stand on floors, the list has %d", seen, len(floors))
+	}
+}
+
+// light is all that package verify brings into an API, beside the standard library.
+var light = []string{
+	module + "/audit", module + "/internal/cookie", module + "/internal/guard", module + "/internal/issuer", module + "/internal/origin",
+	module + "/internal/seal", module + "/session", "github.com/go-jose/", "golang.org/x/net/", "golang.org/x/text/",
+}
+
+// An API imports package verify alone: no store, no metrics, no provider's client comes along.
+func TestHouse_VerifyIsLight(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "./verify").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	paths := strings.Fields(string(out))
+	if len(paths) < 5 {
+		t.Fatalf("only %q", paths)
+	}
+	for _, path := range paths {
+		if path != module+"/verify" && !slices.ContainsFunc(light, func(p string) bool { return path == p || strings.HasSuffix(p, "/") && strings.HasPrefix(path, p) }) {
+			t.Errorf("verify brings %s", path)
+		}
 	}
 }
 

@@ -6,6 +6,9 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"maps"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +18,7 @@ import (
 	"github.com/cloakroom-go/cloakroom/conformance/fakeop"
 	"github.com/cloakroom-go/cloakroom/internal/oidc"
 	"github.com/cloakroom-go/cloakroom/session"
+	"github.com/cloakroom-go/cloakroom/verify"
 )
 
 const api = "https://api.example.com"
@@ -67,6 +71,13 @@ func TestAccess_A1_Good(t *testing.T) {
 			if g.Subject != "machine-1" || g.Issuer != p.op.Issuer() || g.Provider != "main" || g.Tokens.Access != token || g.Claims["scope"] != "notes:read" {
 				t.Errorf("%+v", g)
 			}
+			typ := ""
+			if c.options != nil {
+				typ = verify.TypeJWT
+			}
+			if got := knock(t, p.protected(typ), token); got != "200" {
+				t.Errorf("an API that verifies it answers %s", got)
+			}
 			if left := time.Until(g.Tokens.Expires); left < 4*time.Minute || left > 5*time.Minute {
 				t.Errorf("it ends in %s", left)
 			}
@@ -74,7 +85,35 @@ func TestAccess_A1_Good(t *testing.T) {
 	}
 }
 
-// Each has one thing wrong, and is refused for that.
+// protected is an API that is not behind a gateway and trusts the party's provider: package verify over real HTTP.
+func (p *party) protected(tokenType string) *httptest.Server {
+	p.t.Helper()
+	v, err := verify.New(verify.Options{Issuers: []verify.Issuer{{URL: p.op.Issuer(), TokenType: tokenType}}, Audience: api})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	server := httptest.NewServer(v.Require(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+	p.t.Cleanup(server.Close)
+	return server
+}
+
+// knock says what such an API answers to a bearer: status and WWW-Authenticate.
+func knock(t *testing.T, server *httptest.Server, token string) string {
+	t.Helper()
+	r, err := http.NewRequest("GET", server.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	return strings.TrimSpace(strconv.Itoa(res.StatusCode) + " " + res.Header.Get("WWW-Authenticate"))
+}
+
+// Each has one thing wrong, and is refused for that, by the gateway and by package verify.
 func TestAccess_A1_A2_A3_A6_A8_Refused(t *testing.T) {
 	stranger, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -166,6 +205,10 @@ func TestAccess_A1_A2_A3_A6_A8_Refused(t *testing.T) {
 			}
 			_, err := p.rp.VerifyAccess(context.Background(), token, api)
 			refused(t, err, session.TokenInvalid, c.reason)
+			typ := map[string]string{"JWT": verify.TypeJWT}[c.typ]
+			if got := knock(t, p.protected(typ), token); got != `401 Bearer error="invalid_token"` && c.reason != "it is an ID token" {
+				t.Errorf("an API that verifies it answers %s", got)
+			}
 			for _, name := range p.op.Endpoints() {
 				if name != "jwks" && name != "metadata" {
 					t.Errorf("the provider heard %q", name)
@@ -183,6 +226,11 @@ func TestAccess_A2_P8_OfALogin(t *testing.T) {
 	refused(t, err, session.TokenInvalid, "it has")
 	_, err = p.rp.VerifyAccess(context.Background(), g.Tokens.ID, api)
 	refused(t, err, session.TokenInvalid, "aud is")
+	for token, want := range map[string]string{g.Tokens.ID: `401 Bearer error="invalid_token"`, g.Tokens.Access: "200"} {
+		if got := knock(t, p.protected(verify.TypeJWT), token); got != want {
+			t.Errorf("an API that verifies answers %s, want %s", got, want)
+		}
+	}
 	if _, err = p.rp.VerifyAccess(context.Background(), g.Tokens.Access, api); err != nil {
 		t.Error(err)
 	}
