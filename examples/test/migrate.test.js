@@ -1,14 +1,14 @@
 // Each migrated front end, built as its README says, behind the real gateway: what people do there, and where no token may be.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { cookieName } from '../../e2e/lib/gateway.js'
 import { endElsewhere, enter, openChromium, shows, signOut, test } from '../../e2e/lib/stage.js'
 
 const examples = join(import.meta.dirname, '..')
-const names = readdirSync(examples).filter(name => name.startsWith('migrate-'))
+const names = readdirSync(examples).filter(name => name.startsWith('migrate-')).reverse() // the slowest to build is the last
 assert.ok(names.length > 0, 'there are examples')
 
 /** Builds an example and returns the folder to serve: dist/, or the example itself where there is nothing to build. */
@@ -35,6 +35,16 @@ async function add(page, text) {
 }
 const listed = (page, text) => page.getByRole('listitem').getByText(text, { exact: true }).waitFor()
 
+// The stricter policy that the guide recommends.
+const guide = readFileSync(join(examples, '..', 'docs', 'choosing.md'), 'utf8')
+const trustedTypes = /csp: "(.+require-trusted-types-for 'script')"/.exec(guide)?.[1]
+
+async function signIn(page) {
+  await page.getByRole('button', { name: 'Sign in' }).click()
+  await enter(page, 'ann')
+  await shows(page, 'signed in as Ann')
+}
+
 for (const name of names) {
   test(`${name}: sign in, query, write, a session that is over, sign out`, async t => {
     const files = await ready.get(name)
@@ -44,9 +54,7 @@ for (const name of names) {
     const page = await tab()
     await shows(page, 'signed out')
     api.notes.push({ text: 'from before', by: 'bob' })
-    await page.getByRole('button', { name: 'Sign in' }).click()
-    await enter(page, 'ann')
-    await shows(page, 'signed in as Ann')
+    await signIn(page)
     await listed(page, 'from before')
 
     await add(page, 'hello')
@@ -77,5 +85,16 @@ for (const name of names) {
     await page.goto(stage.app)
     await shows(page, 'signed out')
     assert.equal(await kept(page), '')
+  })
+
+  test(`${name}: under trusted types`, async t => {
+    assert.ok(trustedTypes, 'the guide shows a policy')
+    const { tab, api } = await openChromium(t, { page: { files: await ready.get(name), csp: trustedTypes } })
+    const page = await tab()
+    assert.equal((await page.reload()).headers()['content-security-policy'], trustedTypes)
+    await signIn(page)
+    await add(page, 'hello')
+    await listed(page, 'hello')
+    assert.equal(api.notes.length, 1)
   })
 }
