@@ -25,7 +25,11 @@ func TestRun_PrintsItsFigures(t *testing.T) {
 	const number = `(\d+(?:\.\d+)?)`
 	for _, line := range []string{
 		"cpu-ratio warm-ticket N quartiles N N range N N rounds 2",
-		"cpu-ratio warm-ticket-over-token N quartiles N N range N N rounds 2",
+		"cpu-ratio sealed N quartiles N N range N N rounds 2",
+		"cpu-ratio cookie N quartiles N N range N N rounds 2",
+		"cpu-ratio split N quartiles N N range N N rounds 2",
+		"cpu-ratio token N quartiles N N range N N rounds 2",
+		"cpu-ratio warm-ticket-over-bearer N quartiles N N range N N rounds 2",
 		"cpu-us bare N quartiles N N range N N",
 		"cpu-us warm-ticket N quartiles N N range N N",
 		"allocs bare N",
@@ -53,21 +57,24 @@ func TestRun_PrintsItsFigures(t *testing.T) {
 // the token, or answers by itself, would look fast.
 func TestCheck_CountsTokens(t *testing.T) {
 	for _, c := range []struct {
-		name          string
-		with, without int64
-		token, ok     bool
+		name                  string
+		with, without         int64
+		wantWith, wantWithout int
+		ok                    bool
 	}{
-		{"all with", 10, 0, true, true},
-		{"all without", 0, 10, false, true},
-		{"one without", 9, 1, true, false},
-		{"one lost", 9, 0, true, false},
-		{"a token where none belongs", 1, 9, false, false},
-		{"none at all", 0, 0, true, false},
+		{"all with", 10, 0, 10, 0, true},
+		{"all without", 0, 10, 0, 10, true},
+		{"one without", 9, 1, 10, 0, false},
+		{"one lost", 9, 0, 10, 0, false},
+		{"a token where none belongs", 1, 9, 0, 10, false},
+		{"none at all", 0, 0, 10, 0, false},
+		{"an endpoint of the gateway", 0, 0, 0, 0, true},
+		{"an endpoint that forwards", 0, 1, 0, 0, false},
 	} {
 		a := &api{}
 		a.with.Store(c.with)
 		a.without.Store(c.without)
-		if err := a.check(c.token, 10); (err == nil) != c.ok {
+		if err := a.check(c.wantWith, c.wantWithout); (err == nil) != c.ok {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}

@@ -11,7 +11,11 @@
 //
 //	cpu-ratio warm-ticket MEDIAN quartiles LOW HIGH range LEAST MOST rounds N
 //
-// The bare proxy's upstream gets no token that way. So there is a second bare one, "token", for a page that holds the token and
+// There is a line for each way to keep a session or to deliver its token that differs in what a request costs: "sealed" has three
+// tokens of 1.2 kB in two cookies, "cookie" and "split" bring the access token along, and "token" is no proxied request but POST
+// /auth/token, by which a page gets it with tokens.delivery: memory.
+//
+// The bare proxy's upstream gets no token that way. So there is a second bare one, "bearer", for a page that holds the token and
 // sends it itself; a ratio over that says what it costs to keep the token out of the page.
 package main
 
@@ -64,18 +68,25 @@ func main() {
 }
 
 // gateway is one to be measured.
-type gateway struct{ name, config, program string }
+type gateway struct {
+	name, config, program string
+	endpoint              string // of the gateway itself, "" for the API behind it
+	cookies               int    // that its session takes
+}
 
 // pairs are the ways to keep a session and to deliver its token that differ in what a request costs.
 var pairs = []gateway{
-	{name: "warm-ticket"},
-	{name: "sealed", config: "session: {storage: sealed}"}, // two cookies
+	{name: "warm-ticket", cookies: 1},
+	{name: "sealed", config: "session: {storage: sealed}", cookies: 2},
+	{name: "cookie", config: "tokens: {delivery: cookie}", cookies: 2},
+	{name: "split", config: "tokens: {delivery: split}", cookies: 3},
+	{name: "token", config: "tokens: {delivery: memory}", cookies: 1, endpoint: "/auth/token"},
 }
 
 // contender is one process under measurement.
 type contender struct {
-	name  string
-	token bool // its requests reach the upstream with the access token
+	name          string
+	with, without int // how often one request reaches the upstream with the access token, and without
 	*process
 	*client
 
@@ -112,13 +123,12 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 			c.stop()
 		}
 	}()
-	for _, name := range []string{"bare", "token"} {
-		p, err := start(ctx, programs.bare, api.URL)
-		if err != nil {
+	for _, c := range []*contender{{name: "bare", without: 1}, {name: "bearer", with: 1}} {
+		if c.process, err = start(ctx, programs.bare, api.URL); err != nil {
 			return err
 		}
-		all = append(all, &contender{name: name, token: name == "token", process: p})
-		all[len(all)-1].client = newClient(p.public, appCookies+"; "+placeholder, o.concurrency)
+		all = append(all, c)
+		c.client = newClient(c.public, appCookies+"; "+placeholder, o.concurrency)
 	}
 	all[1].request.Header["Authorization"] = []string{"Bearer " + accessToken}
 	gateways := slices.Clone(pairs)
@@ -126,7 +136,7 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 		gateways[i].program = programs.gateway
 	}
 	for _, program := range o.also {
-		gateways = append(gateways, gateway{name: filepath.Base(program), program: program})
+		gateways = append(gateways, gateway{name: filepath.Base(program), program: program, cookies: 1})
 	}
 	for i, g := range gateways {
 		home := filepath.Join(dir, fmt.Sprintf("gateway%d", i))
@@ -137,13 +147,20 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 		if err != nil {
 			return err
 		}
-		c := &contender{name: g.name, token: true, process: p}
+		c := &contender{name: g.name, with: 1, process: p}
 		all = append(all, c)
-		cookies, err := signIn(ctx, p.public)
+		cookies, n, err := signIn(ctx, p.public)
+		if err == nil && n != g.cookies {
+			err = fmt.Errorf("%d cookies, want %d", n, g.cookies)
+		}
 		if err != nil {
 			return fmt.Errorf("sign in at %s: %w", g.name, err)
 		}
 		c.client = newClient(p.public, cookies, o.concurrency)
+		if g.endpoint != "" {
+			c.with = 0
+			c.client.post(g.endpoint)
+		}
 	}
 	if err := measure(ctx, o, api, all); err != nil {
 		return err
@@ -161,7 +178,7 @@ func measure(ctx context.Context, o options, api *api, all []*contender) error {
 		if _, err := c.load(ctx, o.requests); err != nil {
 			return fmt.Errorf("warm up %s: %w", c.name, err)
 		}
-		if err := api.check(c.token, o.requests); err != nil {
+		if err := api.check(c.with*o.requests, c.without*o.requests); err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
@@ -189,7 +206,7 @@ func measure(ctx context.Context, o options, api *api, all []*contender) error {
 			}
 			c.cpu = append(c.cpu, (end-start)/time.Duration(o.requests))
 			c.latency = append(c.latency, latency...)
-			if err := api.check(c.token, o.requests); err != nil {
+			if err := api.check(c.with*o.requests, c.without*o.requests); err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
 			}
 		}
@@ -206,10 +223,12 @@ func measure(ctx context.Context, o options, api *api, all []*contender) error {
 
 // report prints one line for each figure: its name, whose it is, the figure, and more with a word before each.
 func report(w io.Writer, all []*contender) {
-	bare, token := all[0], all[1]
+	bare, bearer := all[0], all[1]
 	for _, c := range all[2:] {
 		ratio(w, c.name, c, bare)
-		ratio(w, c.name+"-over-token", c, token)
+		if c.with > 0 {
+			ratio(w, c.name+"-over-bearer", c, bearer)
+		}
 	}
 	for _, c := range all {
 		slices.Sort(c.cpu)

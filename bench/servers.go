@@ -43,7 +43,7 @@ type api struct {
 func newAPI() *api {
 	a := &api{}
 	a.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") == "Bearer "+accessToken {
+		if holds(r) {
 			a.with.Add(1)
 		} else {
 			a.without.Add(1)
@@ -58,13 +58,20 @@ func newAPI() *api {
 	return a
 }
 
-// check reports whether exactly n requests came since the last check, all with the token, or all without.
-func (a *api) check(token bool, n int) error {
-	with, without := a.with.Swap(0), a.without.Swap(0)
-	if token && with == int64(n) && without == 0 || !token && with == 0 && without == int64(n) {
+// holds reports whether a request has the access token: as a bearer, in a cookie, or split over two.
+func holds(r *http.Request) bool {
+	cut := strings.LastIndexByte(accessToken, '.')
+	cookies := r.Header.Get("Cookie")
+	return r.Header.Get("Authorization") == "Bearer "+accessToken || strings.Contains(cookies, "="+accessToken[:cut]) && strings.Contains(cookies, accessToken[cut+1:])
+}
+
+// check reports whether exactly so many requests came since the last check.
+func (a *api) check(with, without int) error {
+	gotWith, gotWithout := a.with.Swap(0), a.without.Swap(0)
+	if gotWith == int64(with) && gotWithout == int64(without) {
 		return nil
 	}
-	return fmt.Errorf("of %d requests %d reached the upstream with the access token and %d without", n, with, without)
+	return fmt.Errorf("%d requests reached the upstream with the access token and %d without, want %d and %d", gotWith, gotWithout, with, without)
 }
 
 // provider is an OpenID provider that signs everyone in at once.
@@ -117,7 +124,7 @@ func (p *provider) token(w http.ResponseWriter, r *http.Request) {
 	now := time.Now().Unix()
 	claims, err := json.Marshal(map[string]any{
 		"iss": p.URL, "aud": "bench", "sub": "248289761001", "iat": now, "exp": now + 3600, "nonce": nonce,
-		"name": "Jane Doe", "email": "jane@example.com", "email_verified": true, "groups": []string{"staff", "orders"},
+		"name": "Jane Doe", "email": "jane@example.com", "email_verified": true, "groups": strings.Split(strings.Repeat("department-of-orders,", 25), ","),
 	})
 	if err != nil {
 		panic(err) // these always encode
@@ -131,7 +138,7 @@ func (p *provider) token(w http.ResponseWriter, r *http.Request) {
 		panic(err)
 	}
 	send(w, map[string]any{
-		"access_token": accessToken, "token_type": "Bearer", "expires_in": 3600, "id_token": id, "refresh_token": rand.Text() + strings.Repeat("r", 900), // a session in cookies takes two of them
+		"access_token": accessToken, "token_type": "Bearer", "expires_in": 3600, "id_token": id, "refresh_token": accessToken[:len(accessToken)-22] + rand.Text()[:22],
 	})
 }
 
