@@ -4,15 +4,21 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
+	"maps"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// A packed session is one for which every byte counts: version ‖ id ‖ floor ‖ body without its tokens ‖ access, refresh and ID
-// token. Each of the last four has its length before it. A token that is parts in base64url, as a JWT is, is kept as what its parts encode.
+// A packed session is one for which every byte counts: version ‖ id ‖ floor ‖ body ‖ told ‖ access, refresh and ID token. Each of
+// the last five has its length before it. The body is without its tokens and without the claims that the ID token tells: told says
+// which these are, one bit for each of its claims in the order of their names. A token that is parts in base64url, as a JWT is, is
+// kept as what its parts encode.
 const (
 	packedVersion = 1
 	packedFixed   = 1 + len(session.ID{}) + 4
@@ -25,6 +31,8 @@ func pack(s *session.Session) ([]byte, error) {
 	bare := *s
 	bare.Lease, bare.Presented, bare.Device = time.Time{}, time.Time{}, session.Device{}
 	bare.Grant.Tokens.Access, bare.Grant.Tokens.Refresh, bare.Grant.Tokens.ID = "", "", ""
+	var told []byte
+	bare.Grant.Claims, told = untold(s.Grant.Claims, s.Grant.Tokens.ID)
 	text, err := encodeBody(&bare)
 	if err != nil {
 		return nil, err
@@ -34,7 +42,7 @@ func pack(s *session.Session) ([]byte, error) {
 	out[0] = packedVersion
 	copy(out[1:], s.ID[:])
 	binary.BigEndian.PutUint32(out[packedFixed-4:], s.Floor)
-	out = appendSized(out, text)
+	out = appendSized(appendSized(out, text), told)
 	for _, token := range []string{t.Access, t.Refresh, t.ID} {
 		out = appendSized(out, packToken(token))
 	}
@@ -46,7 +54,7 @@ func unpack(packed []byte) (*session.Session, error) {
 	if len(packed) < packedFixed || packed[0] != packedVersion {
 		return nil, errPacked
 	}
-	var fields [4][]byte
+	var fields [5][]byte
 	rest := packed[packedFixed:]
 	for i := range fields {
 		var ok bool
@@ -65,11 +73,55 @@ func unpack(packed []byte) (*session.Session, error) {
 	t := &s.Grant.Tokens
 	for i, into := range []*string{&t.Access, &t.Refresh, &t.ID} {
 		var ok bool
-		if *into, ok = unpackToken(fields[i+1]); !ok {
+		if *into, ok = unpackToken(fields[i+2]); !ok {
 			return nil, errPacked
 		}
 	}
-	return s, nil
+	return s, tell(s, fields[1])
+}
+
+// claimsOf returns the claims of an ID token and their names in order; none if it is no JWT. It was verified when it came.
+func claimsOf(idToken string) (claims map[string]any, names []string) {
+	_, rest, _ := strings.Cut(idToken, ".")
+	payload, _, _ := strings.Cut(rest, ".")
+	text, err := base64.RawURLEncoding.DecodeString(payload)
+	if err != nil || json.Unmarshal(text, &claims) != nil {
+		return nil, nil
+	}
+	return claims, slices.Sorted(maps.Keys(claims))
+}
+
+// untold returns the claims that an ID token does not tell, and which of its own are among claims.
+func untold(claims map[string]any, idToken string) (rest map[string]any, told []byte) {
+	known, names := claimsOf(idToken)
+	rest, told = maps.Clone(claims), make([]byte, (len(names)+7)/8)
+	for i, name := range names {
+		if value, ok := claims[name]; ok && reflect.DeepEqual(value, known[name]) {
+			told[i/8] |= 1 << (i % 8)
+			delete(rest, name)
+		}
+	}
+	return rest, bytes.TrimRight(told, "\x00")
+}
+
+// tell puts back what untold took out.
+func tell(s *session.Session, told []byte) error {
+	if len(told) == 0 {
+		return nil
+	}
+	known, names := claimsOf(s.Grant.Tokens.ID)
+	if len(told) > (len(names)+7)/8 {
+		return errPacked
+	}
+	if s.Grant.Claims == nil {
+		s.Grant.Claims = make(map[string]any, len(names))
+	}
+	for i, name := range names {
+		if i/8 < len(told) && told[i/8]&(1<<(i%8)) != 0 {
+			s.Grant.Claims[name] = known[name]
+		}
+	}
+	return nil
 }
 
 func appendSized(out, field []byte) []byte {

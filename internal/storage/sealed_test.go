@@ -2,7 +2,9 @@ package storage
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http/httptest"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/cloakroom-go/cloakroom/audit"
 	"github.com/cloakroom-go/cloakroom/internal/cookie"
@@ -69,6 +72,54 @@ func TestPacked_TokensComeBackToTheLetter(t *testing.T) {
 	}
 	if n := len(packToken(jwt(1200))); n > 910 {
 		t.Errorf("a token of 1200 characters takes %d bytes", n)
+	}
+}
+
+// What the ID token tells is kept once. A claim that differs from it, or that it does not have, is kept beside it.
+func TestPacked_ClaimsOfTheIDTokenAreKeptOnce(t *testing.T) {
+	const payload = `{"aud":"app","big":12345678901234567890,"email":"ada@example.com","groups":["staff",{"a":[1]}],"name":"Ada","nonce":"n","none":null,"sub":"1"}`
+	id := "e30." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".c2ln"
+	var all map[string]any
+	if err := json.Unmarshal([]byte(payload), &all); err != nil {
+		t.Fatal(err)
+	}
+	without := func(names ...string) map[string]any {
+		c := maps.Clone(all)
+		for _, name := range names {
+			delete(c, name)
+		}
+		return c
+	}
+	other := without("nonce")
+	other["name"], other["picture"] = "Ada L.", "p.png"
+	for _, test := range []struct {
+		name, id string
+		claims   map[string]any
+		beside   int // claims in the body
+	}{
+		{"all of them", id, all, 0},
+		{"without protocol claims", id, without("aud", "nonce"), 0},
+		{"another name, one more", id, other, 2},
+		{"none", id, nil, 0},
+		{"no ID token", "", without("aud"), 7},
+		{"an ID token that is none", "a.b.c", without("aud"), 7},
+	} {
+		s := &session.Session{Grant: session.Grant{Claims: test.claims, Tokens: session.Tokens{ID: test.id}}}
+		rest, _ := untold(test.claims, test.id)
+		if len(rest) != test.beside {
+			t.Errorf("%s: %d claims are kept beside the ID token, want %d: %v", test.name, len(rest), test.beside, rest)
+		}
+		packed, err := pack(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := unpack(packed)
+		if err != nil {
+			t.Fatalf("%s: %v", test.name, err)
+		}
+		if diff := cmp.Diff(test.claims, back.Grant.Claims, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s: %s", test.name, diff)
+		}
 	}
 }
 
