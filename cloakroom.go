@@ -72,11 +72,8 @@ func CSRFKey(keys []string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("cloakroom: keys: %w", err)
 	}
-	return csrfKeyPrefix + base64.RawURLEncoding.EncodeToString(guard.Key(ring)), nil
+	return guard.FormatKey(guard.Key(ring)), nil
 }
-
-// csrfKeyPrefix makes such a key recognisable to people and to secret scanners.
-const csrfKeyPrefix = "cloakroom-csrf-1-"
 
 // New puts a gateway together. It checks the whole configuration and contacts nobody: a provider that is down now does not
 // keep the gateway from starting. Until [Gateway.Close], or until ctx ends, it follows the store's changes and sweeps it.

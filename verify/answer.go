@@ -21,6 +21,8 @@ var rows = map[session.Code]row{
 	session.None:            {http.StatusUnauthorized, "There is no access token", ""},
 	session.TokenInvalid:    {http.StatusUnauthorized, "This access token is no good here", "invalid_token"},
 	session.BadRequest:      {http.StatusBadRequest, "Which access token is meant cannot be told", "invalid_request"},
+	session.BadMethod:       {http.StatusMethodNotAllowed, "Not this way", ""},
+	session.CrossSite:       {http.StatusForbidden, "Another site asked for this, so it was not done", ""},
 	session.NotAllowed:      {http.StatusForbidden, "This access token does not allow it", "insufficient_scope"},
 	session.ProviderDown:    {http.StatusServiceUnavailable, "Nobody can say now whether this access token is good", ""},
 	session.ProviderRefused: {http.StatusBadGateway, "Nobody can say whether this access token is good", ""},
@@ -29,7 +31,7 @@ var rows = map[session.Code]row{
 }
 
 // fail answers a request that ended in err, as RFC 6750 §3 and RFC 9457 have it. The error itself goes to the log.
-func (v *Verifier) fail(w http.ResponseWriter, r *http.Request, err error, scopes []string) {
+func (v *Verifier) fail(w http.ResponseWriter, r *http.Request, err error, from place, scopes []string) {
 	code := session.CodeOf(err)
 	row, ok := rows[code]
 	if !ok {
@@ -37,11 +39,19 @@ func (v *Verifier) fail(w http.ResponseWriter, r *http.Request, err error, scope
 	}
 	v.note(r, code, row, err)
 	h := w.Header()
-	switch row.status {
-	case http.StatusServiceUnavailable:
+	if row.status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", "5")
-	case http.StatusUnauthorized, http.StatusBadRequest, http.StatusForbidden:
+	}
+	if row.status == http.StatusUnauthorized || row.bearer != "" {
 		h.Set("WWW-Authenticate", challenge(row.bearer, scopes))
+	}
+	// The client of the gateway's pages then knows what to do: sign in or renew, or fetch another token to bring.
+	switch {
+	case v.browser == nil || row.status != http.StatusUnauthorized:
+	case from == inHeader:
+		h.Set("Cloakroom", "token-required")
+	default:
+		h.Set("Cloakroom", "login-required")
 	}
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Type", "application/problem+json")

@@ -17,6 +17,10 @@ type Options struct {
 	Issuers []Issuer
 	// Audience is the name that this API has at its issuers: the gateway's audience or resource. A token must be for it.
 	Audience string
+	// Gateway puts the tokens of its pages into cookies. nil: a token comes in the Authorization header or not at all.
+	Gateway *Gateway
+	// URL is where browsers reach this API, scheme://host[:port]. Default: where they reach the gateway, in front of both.
+	URL string
 	// Client gives transport and (shorter) timeout for calls to issuers; nil is the default. Its other settings are not used.
 	Client *http.Client
 	// Log gets every refusal: at level error what an operator has to see to, at warn what somebody tried, at debug what is merely not
@@ -51,6 +55,9 @@ func (o Options) check() error {
 	}
 	if o.Audience == "" {
 		say("Audience: missing; without it a token for any other API would be good here")
+	}
+	if o.URL != "" && o.Gateway == nil {
+		say("URL: it goes with Gateway")
 	}
 	seen := map[string]bool{}
 	for _, i := range o.Issuers {

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/guard"
 	"github.com/cloakroom-go/cloakroom/internal/issuer"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -27,6 +28,7 @@ type Verifier struct {
 	audience string
 	issuers  map[string]*source
 	known    *issuer.Known[*Token]
+	browser  *browser // nil: no cookies
 	log      *slog.Logger
 	now      func() time.Time
 }
@@ -41,6 +43,13 @@ func New(o Options) (*Verifier, error) {
 	if v.log == nil {
 		v.log = slog.New(slog.DiscardHandler)
 	}
+	if o.Gateway != nil {
+		b, err := newBrowser(*o.Gateway, o.URL)
+		if err != nil {
+			return nil, fmt.Errorf("verify: %w", err)
+		}
+		v.browser = b
+	}
 	calls := issuer.NewCalls(o.Client)
 	for _, i := range o.Issuers {
 		v.issuers[i.URL] = newSource(i, o.Audience, calls, func() time.Time { return v.now() })
@@ -50,34 +59,106 @@ func New(o Options) (*Verifier, error) {
 
 // Require lets requests with a good access token through to next, which finds what it says with [FromContext]. Others are answered
 // here, as RFC 6750 §3 has it: 401 without a good token, 400 where it cannot be told which one is meant, 503 or 502 while nobody can
-// say whether it is good. What a token that is revoked at its issuer still opens: a JWT all until it ends, others for a minute.
+// say whether it is good. Where the token comes in a cookie, what the gateway's guard refuses is 403.
+//
+// A token that is revoked at its issuer is good here until it ends.
 func (v *Verifier) Require(next http.Handler) http.Handler { return v.RequireScopes(next) }
 
 // RequireScopes is Require, and wants all of these scopes in the token as well: 403 without.
 func (v *Verifier) RequireScopes(next http.Handler, scopes ...string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		t, err := v.check(r)
+		if v.share(w, r) {
+			return
+		}
+		t, from, err := v.check(r)
 		if err == nil && !t.Allows(scopes...) {
 			err = session.Fail(session.NotAllowed, op, "its scope is %q, and %q is wanted", issuer.Printable(strings.Join(t.Scope, " "), 200), scopes)
 		}
 		if err != nil {
-			v.fail(w, r, err, scopes)
+			v.fail(w, r, err, from, scopes)
 			return
 		}
+		w.Header().Set("Cache-Control", "private") // unless next knows better (RFC 6750 §5.3)
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), contextKey{}, t)))
 	})
 }
 
-// check returns the token of a request. None: there is no token; BadRequest: which one is meant cannot be told.
-func (v *Verifier) check(r *http.Request) (*Token, error) {
-	raw, err := issuer.BearerOf(r.Header)
+// share says for whom the answer is. It reports whether it has answered: a preflight brings no token.
+func (v *Verifier) share(w http.ResponseWriter, r *http.Request) bool {
+	if v.browser == nil {
+		guard.Vary(w.Header(), varyBearer)
+		return false
+	}
+	if guard.IsPreflight(r) {
+		v.browser.guard.Preflight(w, r, nil)
+		return true
+	}
+	v.browser.guard.Share(w.Header(), r)
+	guard.Vary(w.Header(), varyBrowser)
+	return false
+}
+
+var (
+	varyBearer  = []string{"Authorization"}
+	varyBrowser = []string{"Authorization, Cookie, Origin, Sec-Fetch-Site"}
+)
+
+// place is where a request has its token.
+type place int
+
+const (
+	nowhere place = iota
+	inHeader
+	inCookie
+)
+
+// check returns the token of a request. The order is the security: nothing is asked of an issuer, and nothing of the token believed,
+// before it is plain which token is meant and that the page which brought it may use it.
+//
+// None: there is no token; BadRequest: which one is meant cannot be told; CrossSite, BadMethod: a browser brought it that should not.
+func (v *Verifier) check(r *http.Request) (*Token, place, error) {
+	raw, from, err := v.find(r)
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, from, err
 	case raw == "":
-		return nil, session.Fail(session.None, op, "no access token")
+		return nil, from, session.Fail(session.None, op, "no access token")
+	case from == inHeader: // browsers add no such header by themselves
+		t, err := v.verify(r.Context(), raw)
+		return t, from, err
 	}
-	return v.verify(r.Context(), raw)
+	if err := v.browser.guard.Check(r); err != nil {
+		return nil, from, err
+	}
+	t, err := v.verify(r.Context(), raw)
+	if err == nil {
+		err = v.browser.checkCSRF(r, t)
+	}
+	return t, from, err
+}
+
+// find returns the one token that a request brings, "" for none. Never two: a token of one person and a cookie of another would be two
+// answers to the question who it is.
+func (v *Verifier) find(r *http.Request) (raw string, from place, err error) {
+	if raw, err = issuer.BearerOf(r.Header); err != nil {
+		return "", inHeader, err
+	}
+	if raw != "" {
+		from = inHeader
+	}
+	if v.browser == nil {
+		return raw, from, nil
+	}
+	cookie, err := v.browser.token(r)
+	switch {
+	case err != nil:
+		return "", inCookie, err
+	case cookie == "":
+		return raw, from, nil
+	case len(r.Header["Authorization"]) > 0:
+		return "", inCookie, session.Fail(session.BadRequest, op, "a token in a cookie, and Authorization beside it")
+	}
+	return cookie, inCookie, nil
 }
 
 // verify returns what a token says that is good. TokenInvalid: it is not; ProviderDown, ProviderRefused, ProviderLied: nobody can say.

@@ -50,6 +50,22 @@ const csrfPurpose = "csrf"
 // key nor the retirement of an old one changes them.
 func Key(ring *seal.Keyring) []byte { return ring.Lasting(csrfPurpose).Key() }
 
+// keyPrefix makes such a key recognisable to people and to secret scanners.
+const keyPrefix = "cloakroom-csrf-1-"
+
+// FormatKey writes a key as operators carry it from the gateway to an API.
+func FormatKey(key []byte) string { return keyPrefix + base64.RawURLEncoding.EncodeToString(key) }
+
+// ParseKey reads what FormatKey wrote, also with the line end of a file. Its error does not show it.
+func ParseKey(text string) ([]byte, error) {
+	encoded, ok := strings.CutPrefix(strings.TrimSpace(text), keyPrefix)
+	key, err := base64.RawURLEncoding.DecodeString(encoded)
+	if !ok || err != nil || len(key) != 32 {
+		return nil, errors.New("a CSRF key begins with " + keyPrefix + " and has 32 bytes; cloakroom keys csrf prints it")
+	}
+	return key, nil
+}
+
 // NameByToken has CSRF tokens name the person of the access token, where that is a JWT, and not who signed in: an API that gets
 // it in a cookie knows nobody else. Call it before the guard is used.
 func (g *Guard) NameByToken() {
@@ -63,7 +79,8 @@ func (g *Guard) Token(s *session.Session) string {
 	if g.tokens == nil {
 		return ""
 	}
-	return "1." + g.tokens.mac("token", s)
+	issuer, subject := g.tokens.person(s)
+	return g.tokens.token(issuer, subject, g.tokens.sid(s))
 }
 
 // Companion is the value of the cookie that tells an API on another host which session a token must be of, "" if there is none.
@@ -71,7 +88,16 @@ func (g *Guard) Companion(s *session.Session) string {
 	if g.tokens == nil {
 		return ""
 	}
-	return "1." + g.tokens.sid(s) + "." + g.tokens.mac("cookie", s)
+	issuer, subject := g.tokens.person(s)
+	return g.tokens.companion(issuer, subject, g.tokens.sid(s))
+}
+
+func (t *tokens) token(issuer, subject, sid string) string {
+	return "1." + t.mac("token", issuer, subject, sid)
+}
+
+func (t *tokens) companion(issuer, subject, sid string) string {
+	return "1." + sid + "." + t.mac("cookie", issuer, subject, sid)
 }
 
 // sid names a session and opens nothing: it is seen by every API of the site.
@@ -80,9 +106,8 @@ func (t *tokens) sid(s *session.Session) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-func (t *tokens) mac(purpose string, s *session.Session) string {
-	issuer, subject := t.person(s)
-	sum := seal.HMAC(t.key(), []byte("cloakroom-csrf-1\n"+purpose+"\n"+encode(issuer)+"\n"+encode(subject)+"\n"+t.sid(s)))
+func (t *tokens) mac(purpose, issuer, subject, sid string) string {
+	sum := seal.HMAC(t.key(), []byte("cloakroom-csrf-1\n"+purpose+"\n"+encode(issuer)+"\n"+encode(subject)+"\n"+sid))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
@@ -157,6 +182,23 @@ func (g *Guard) WantsToken(r *http.Request) bool {
 // CheckToken decides whether r brings the token of s: in the header, or else in a form, whose body it leaves as it was. CrossSite: it
 // does not.
 func (g *Guard) CheckToken(r *http.Request, s *session.Session) error {
+	return g.bringsToken(r, g.Token(s))
+}
+
+// CheckCompanion decides whether r brings the token of the session that companion is of, and whether that is a session of this person:
+// of whom the access token beside it names. A pair of token and companion of one's own, planted in another's browser, agrees with
+// itself and not with that. CrossSite: no.
+func (g *Guard) CheckCompanion(r *http.Request, companion, issuer, subject string) error {
+	const hint = "the gateway sets it with csrf: token; is the key the one that cloakroom keys csrf prints?"
+	rest, _ := strings.CutPrefix(companion, "1.")
+	sid, _, ok := strings.Cut(rest, ".")
+	if !ok || !seal.Equal([]byte(companion), []byte(g.tokens.companion(issuer, subject, sid))) {
+		return refuse(hint, "the CSRF cookie beside the access token is missing, or not of its iss and sub under our key")
+	}
+	return g.bringsToken(r, g.tokens.token(issuer, subject, sid))
+}
+
+func (g *Guard) bringsToken(r *http.Request, want string) error {
 	const hint = "csrf is token: a page takes it from GET session and sends it as " + TokenHeader + ", a form as " + TokenField
 	brought := r.Header[tokenHeaderKey]
 	if len(brought) > 1 {
@@ -169,7 +211,7 @@ func (g *Guard) CheckToken(r *http.Request, s *session.Session) error {
 			return refuse(hint, "%s without %s: %w", r.Method, TokenHeader, err)
 		}
 	}
-	if !seal.Equal([]byte(token), []byte(g.Token(s))) {
+	if !seal.Equal([]byte(token), []byte(want)) {
 		return refuse(hint, "the CSRF token is not that of this session")
 	}
 	return nil

@@ -291,4 +291,73 @@ func TestCSRF_Vector(t *testing.T) {
 	if g.Token(s) != token || g.Companion(s) != companion {
 		t.Errorf("token %s, companion %s", g.Token(s), g.Companion(s))
 	}
+	api := armedAPI(t, bytes.Repeat([]byte{7}, 32))
+	r := httptest.NewRequest("POST", "/api/", nil)
+	r.Header.Set(TokenHeader, token)
+	if err := api.CheckCompanion(r, companion, "https://id.example", "ada"); err != nil {
+		t.Errorf("an API that has the key: %v", err)
+	}
+}
+
+func armedAPI(t testing.TB, key []byte) *Guard {
+	t.Helper()
+	o, err := origin.Parse(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := NewForAPI(o, Options{CSRF: CSRFToken}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// An API on another host has the key and two values that the browser brings, nothing else.
+func TestCSRF_X8_AtAnotherHost(t *testing.T) {
+	g := armed(t, CSRFToken)
+	const id = "https://id.example"
+	mine, again, theirs := of(1, id, "ada", ""), of(2, id, "ada", ""), of(3, id, "eve", "")
+	api, stranger := armedAPI(t, g.tokens.key()), armedAPI(t, seal.Random(32))
+	for _, c := range []struct {
+		name                             string
+		api                              *Guard
+		companion, token, issuer, person string
+		want                             session.Code
+	}{
+		{"both of the session", api, g.Companion(mine), g.Token(mine), id, "ada", ""},
+		{"eve's pair, planted beside ada's access token", api, g.Companion(theirs), g.Token(theirs), id, "ada", session.CrossSite},
+		{"eve's companion and ada's token", api, g.Companion(theirs), g.Token(mine), id, "ada", session.CrossSite},
+		{"eve's token", api, g.Companion(mine), g.Token(theirs), id, "ada", session.CrossSite},
+		{"the token of a session before", api, g.Companion(mine), g.Token(again), id, "ada", session.CrossSite},
+		{"the same name at another issuer", api, g.Companion(mine), g.Token(mine), "https://other.example", "ada", session.CrossSite},
+		{"no companion", api, "", g.Token(mine), id, "ada", session.CrossSite},
+		{"no token", api, g.Companion(mine), "", id, "ada", session.CrossSite},
+		{"the companion as the token", api, g.Companion(mine), g.Companion(mine), id, "ada", session.CrossSite},
+		{"the token as the companion", api, g.Token(mine), g.Token(mine), id, "ada", session.CrossSite},
+		{"a companion without its MAC", api, g.Companion(mine)[:25], g.Token(mine), id, "ada", session.CrossSite},
+		{"a companion cut short", api, g.Companion(mine)[:len(g.Companion(mine))-1], g.Token(mine), id, "ada", session.CrossSite},
+		{"a companion of another version", api, "2" + g.Companion(mine)[1:], g.Token(mine), id, "ada", session.CrossSite},
+		{"another session's name in it", api, strings.Replace(g.Companion(mine), g.tokens.sid(mine), g.tokens.sid(again), 1), g.Token(again), id, "ada", session.CrossSite},
+		{"under another key", stranger, g.Companion(mine), g.Token(mine), id, "ada", session.CrossSite},
+	} {
+		r := httptest.NewRequest("POST", "/api/", nil)
+		if c.token != "" {
+			r.Header.Set(TokenHeader, c.token)
+		}
+		if err := c.api.CheckCompanion(r, c.companion, c.issuer, c.person); session.CodeOf(err) != c.want {
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+	}
+}
+
+func TestParseKey(t *testing.T) {
+	key := seal.Random(32)
+	if got, err := ParseKey(FormatKey(key) + "\n"); err != nil || !bytes.Equal(got, key) {
+		t.Errorf("%v", err)
+	}
+	for _, text := range []string{"", keyPrefix, FormatKey(key[:31]), FormatKey(key) + "A", FormatKey(key)[1:], keyPrefix + strings.Repeat("!", 43)} {
+		if _, err := ParseKey(text); err == nil || len(text) > 20 && strings.Contains(err.Error(), text[20:]) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
 }

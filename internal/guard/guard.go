@@ -45,6 +45,16 @@ type Guard struct {
 // New makes the guard of own, which is what the browser's address bar shows. Its error names every origin that cannot be
 // listed, with the reason. CSRF tokens are made under keys of ring, which otherwise may be nil.
 func New(own origin.Origin, o Options, ring *seal.Keyring) (*Guard, error) {
+	return build(own, o, func() *tokens { return newTokens(ring) })
+}
+
+// NewForAPI makes the guard of an API that has no sessions, and of the keys only the one of CSRF tokens, see [ParseKey]. It may be nil
+// where o.CSRF does not need it. Such a guard checks tokens by [Guard.CheckCompanion], and can make none.
+func NewForAPI(own origin.Origin, o Options, key []byte) (*Guard, error) {
+	return build(own, o, func() *tokens { return &tokens{key: func() []byte { return key }} })
+}
+
+func build(own origin.Origin, o Options, tokens func() *tokens) (*Guard, error) {
 	if own == (origin.Origin{}) {
 		return nil, errors.New("guard: no own origin")
 	}
@@ -57,7 +67,7 @@ func New(own origin.Origin, o Options, ring *seal.Keyring) (*Guard, error) {
 	case CSRFHeader:
 		g.header = true
 	case CSRFToken:
-		g.tokens = newTokens(ring)
+		g.tokens = tokens()
 	default:
 		return nil, fmt.Errorf("csrf: %q is none of origin, header, token", o.CSRF)
 	}
