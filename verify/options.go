@@ -39,6 +39,9 @@ type Issuer struct {
 	TokenType string
 	// Algorithms are those of its signatures: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA. Default: any of these.
 	Algorithms []string
+	// Introspection has the issuer asked about tokens that are no JWTs (RFC 7662); without it they are no good. One issuer may have it.
+	// Whether tokens are JWTs or not is then the operator's choice alone: the API notices nothing.
+	Introspection Introspection
 }
 
 // What JWT access tokens may be.
@@ -59,8 +62,11 @@ func (o Options) check() error {
 	if o.URL != "" && o.Gateway == nil {
 		say("URL: it goes with Gateway")
 	}
-	seen := map[string]bool{}
+	seen, asked := map[string]bool{}, 0
 	for _, i := range o.Issuers {
+		if i.Introspection.ClientID != "" {
+			asked++
+		}
 		if err := i.check(); err != nil {
 			say("issuer %q: %w", i.URL, err)
 		}
@@ -68,6 +74,9 @@ func (o Options) check() error {
 			say("issuer %q: it is there twice", i.URL)
 		}
 		seen[i.URL] = true
+	}
+	if asked > 1 {
+		say("Introspection: %d issuers have it, and a token that is no JWT does not say whom to ask", asked)
 	}
 	return errors.Join(wrong...)
 }
@@ -82,6 +91,9 @@ func (i Issuer) check() error {
 		if _, err := issuer.Secure(i.JWKS); err != nil {
 			say("JWKS: %w", err)
 		}
+	}
+	if err := i.Introspection.check(); err != nil {
+		say("Introspection: %w", err)
 	}
 	if !slices.Contains([]string{"", TypeAccess, TypeJWT}, i.TokenType) {
 		say("TokenType: %q is none of %s, %s", i.TokenType, TypeAccess, TypeJWT)

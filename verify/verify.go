@@ -1,5 +1,6 @@
-// Package verify answers for an API whether an access token is good: a JWT by its issuer's keys, in the profile of RFC 9068. It is for
-// APIs that are not behind a Cloakroom gateway, or do not rely on it, and needs nothing else of Cloakroom.
+// Package verify answers for an API whether an access token is good: a JWT by its issuer's keys, in the profile of RFC 9068, any other
+// by asking its issuer (RFC 7662). The token comes in the Authorization header, or in the cookies of a Cloakroom gateway, with a
+// defence against cross-site requests. It is for APIs that are not behind the gateway, and needs nothing else of Cloakroom.
 //
 //	v, err := verify.New(verify.Options{
 //		Issuers:  []verify.Issuer{{URL: "https://login.example.com/"}},
@@ -14,6 +15,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/guard"
@@ -27,10 +29,14 @@ const op = "verify"
 type Verifier struct {
 	audience string
 	issuers  map[string]*source
+	opaque   *source // of tokens that are no JWTs; nil: none
 	known    *issuer.Known[*Token]
 	browser  *browser // nil: no cookies
 	log      *slog.Logger
 	now      func() time.Time
+
+	mu      sync.Mutex
+	flights map[[32]byte]*flight // what is being found out now
 }
 
 // New checks the options, says all that is wrong with them at once, and contacts nobody: an issuer that is down now may be up when the
@@ -39,7 +45,7 @@ func New(o Options) (*Verifier, error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
-	v := &Verifier{audience: o.Audience, issuers: map[string]*source{}, known: issuer.NewKnown[*Token](), log: o.Log, now: time.Now}
+	v := &Verifier{audience: o.Audience, issuers: map[string]*source{}, known: issuer.NewKnown[*Token](), log: o.Log, now: time.Now, flights: map[[32]byte]*flight{}}
 	if v.log == nil {
 		v.log = slog.New(slog.DiscardHandler)
 	}
@@ -52,7 +58,11 @@ func New(o Options) (*Verifier, error) {
 	}
 	calls := issuer.NewCalls(o.Client)
 	for _, i := range o.Issuers {
-		v.issuers[i.URL] = newSource(i, o.Audience, calls, func() time.Time { return v.now() })
+		s := newSource(i, o.Audience, calls, func() time.Time { return v.now() })
+		v.issuers[i.URL] = s
+		if i.Introspection.ClientID != "" {
+			v.opaque = s
+		}
 	}
 	return v, nil
 }
@@ -61,7 +71,7 @@ func New(o Options) (*Verifier, error) {
 // here, as RFC 6750 §3 has it: 401 without a good token, 400 where it cannot be told which one is meant, 503 or 502 while nobody can
 // say whether it is good. Where the token comes in a cookie, what the gateway's guard refuses is 403.
 //
-// A token that is revoked at its issuer is good here until it ends.
+// A token that is revoked at its issuer is good here until it ends, and for a minute at most if that issuer is asked about it.
 func (v *Verifier) Require(next http.Handler) http.Handler { return v.RequireScopes(next) }
 
 // RequireScopes is Require, and wants all of these scopes in the token as well: 403 without.
@@ -167,20 +177,55 @@ func (v *Verifier) verify(ctx context.Context, raw string) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := v.now()
-	if t, ok := v.known.Get(key, now); ok {
+	if t, ok := v.known.Get(key, v.now()); ok {
 		return t, nil
 	}
-	// Whom it says it is from tells whom to ask. Nothing is believed yet.
-	s, ok := v.issuers[issuer.Unverified(raw).Text("iss")]
-	if !ok {
-		return nil, session.Fail(session.TokenInvalid, op, "it is no JWT of an issuer that is trusted here")
+	return v.once(ctx, key, func(ctx context.Context) (*Token, error) {
+		s, isJWT, err := v.of(raw)
+		if err != nil {
+			return nil, err
+		}
+		now := v.now()
+		a, err := s.verify(ctx, raw, isJWT, now)
+		if err != nil {
+			return nil, err
+		}
+		t := newToken(a)
+		v.known.Put(key, t, len(raw), now, t.Expires)
+		return t, nil
+	})
+}
+
+// flight is one token that is being verified, for all requests that bring it meanwhile: a page sends many at once.
+type flight struct {
+	done  chan struct{}
+	token *Token
+	err   error
+}
+
+// once finds out about one token once. It does not end with ctx, since others wait for it; calls to issuers have a limit of their own.
+func (v *Verifier) once(ctx context.Context, key [32]byte, find func(context.Context) (*Token, error)) (*Token, error) {
+	v.mu.Lock()
+	f, begun := v.flights[key]
+	if !begun {
+		f = &flight{done: make(chan struct{}), err: session.Fail(session.Internal, op, "it was broken off")}
+		v.flights[key] = f
 	}
-	a, err := s.verify(ctx, raw, now)
-	if err != nil {
-		return nil, err
+	v.mu.Unlock()
+	if begun {
+		select {
+		case <-f.done:
+			return f.token, f.err
+		case <-ctx.Done():
+			return nil, session.Fail(session.ProviderDown, op, "wait for the issuer: %w", context.Cause(ctx))
+		}
 	}
-	t := newToken(a)
-	v.known.Put(key, t, len(raw), now, t.Expires)
-	return t, nil
+	defer func() { // also when find panics
+		v.mu.Lock()
+		delete(v.flights, key)
+		v.mu.Unlock()
+		close(f.done)
+	}()
+	f.token, f.err = find(context.WithoutCancel(ctx))
+	return f.token, f.err
 }

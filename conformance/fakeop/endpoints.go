@@ -34,6 +34,7 @@ func (p *Provider) metadata(w http.ResponseWriter, _ *http.Request, _ url.Values
 		"jwks_uri":                                       at(p.jwks),
 		"userinfo_endpoint":                              at("/userinfo"),
 		"revocation_endpoint":                            at("/revoke"),
+		"introspection_endpoint":                         at("/introspect"),
 		"end_session_endpoint":                           at("/end"),
 		"response_types_supported":                       []string{"id_token code", "code"},
 		"response_modes_supported":                       []string{"query", "form_post"},
@@ -288,9 +289,6 @@ func (p *Provider) issue(g *grant, refreshed bool, scope string) map[string]any 
 
 // accessToken makes a JWT for the API (RFC 9068).
 func (p *Provider) accessToken(g *grant, now time.Time, scope string) string {
-	if p.says.opaque {
-		return random(24)
-	}
 	audience := g.request.Get("audience")
 	if audience == "" {
 		audience = g.request.Get("resource")
@@ -305,12 +303,34 @@ func (p *Provider) accessToken(g *grant, now time.Time, scope string) string {
 	for _, change := range p.says.access {
 		change(claims)
 	}
+	if p.says.opaque {
+		token := random(24)
+		p.known.claims[token] = claims
+		return token
+	}
 	var header map[string]any
 	if p.says.accessTyp != "" {
 		header = map[string]any{"typ": p.says.accessTyp}
 	}
-	signer := &Signer{p.keys}
-	return signer.With("ES256", p.keys.ec, p.keys.kid("ec"), claims, header)
+	token := (&Signer{p.keys}).With("ES256", p.keys.ec, p.keys.kid("ec"), claims, header)
+	p.known.claims[token] = claims
+	return token
+}
+
+// introspect says of unknown tokens no more than that they are (RFC 7662 §2.2).
+func (p *Provider) introspect(w http.ResponseWriter, r *http.Request, form url.Values) {
+	if !p.authenticated(w, r, form) {
+		return
+	}
+	answer := map[string]any{"active": false}
+	if claims, ok := p.known.claims[form.Get("token")]; ok {
+		answer = map[string]any{"active": true, "token_type": "Bearer"}
+		maps.Copy(answer, claims)
+	}
+	for _, change := range p.says.introspect {
+		change(answer)
+	}
+	sendJSON(w, http.StatusOK, answer)
 }
 
 func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request, form url.Values) {
@@ -352,6 +372,7 @@ func (p *Provider) revoke(w http.ResponseWriter, r *http.Request, form url.Value
 		g.dead = true
 	}
 	delete(p.known.access, token)
+	delete(p.known.claims, token)
 	w.WriteHeader(http.StatusOK)
 }
 

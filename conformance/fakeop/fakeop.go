@@ -41,7 +41,7 @@ type Provider struct {
 
 // Request is one request that reached the provider.
 type Request struct {
-	Endpoint string // metadata, jwks, par, authorize, token, userinfo, revoke, end, other
+	Endpoint string // metadata, jwks, par, authorize, token, userinfo, revoke, introspect, end, other
 	Method   string
 	Query    url.Values
 	Form     url.Values // of the body
@@ -54,6 +54,7 @@ type registry struct {
 	codes     map[string]*grant
 	refresh   map[string]*grant
 	access    map[string]*grant
+	claims    map[string]map[string]any // of access tokens
 	verifiers map[string]bool
 	revoked   []string
 }
@@ -73,7 +74,7 @@ func New(t testing.TB, lies ...Lie) *Provider {
 	t.Helper()
 	p := &Provider{
 		t: t, jwks: "/jwks-" + random(8), says: honest(), keys: newKeyring(),
-		known: registry{map[string]url.Values{}, map[string]*grant{}, map[string]*grant{}, map[string]*grant{}, map[string]bool{}, nil},
+		known: registry{map[string]url.Values{}, map[string]*grant{}, map[string]*grant{}, map[string]*grant{}, map[string]map[string]any{}, map[string]bool{}, nil},
 	}
 	p.Tell(lies...)
 	p.server = httptest.NewUnstartedServer(http.HandlerFunc(p.serve))
@@ -192,6 +193,22 @@ func (p *Provider) Signer() *Signer {
 	return &Signer{p.keys}
 }
 
+// Opaque makes an access token outside of any login that says nothing by itself; introspection does.
+func (p *Provider) Opaque(claims map[string]any) string {
+	token := random(24)
+	p.Knows(token, claims)
+	return token
+}
+
+// Knows makes introspection say this of a token, and with nil claims that it is not active.
+func (p *Provider) Knows(token string, claims map[string]any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.known.claims[token] = claims; claims == nil {
+		delete(p.known.claims, token)
+	}
+}
+
 // PublicKeys returns the JWKS that an honest provider publishes.
 func (p *Provider) PublicKeys() []any {
 	p.mu.Lock()
@@ -265,6 +282,8 @@ func (p *Provider) route(path string) (string, func(http.ResponseWriter, *http.R
 		return "userinfo", p.userinfo
 	case "/revoke":
 		return "revoke", p.revoke
+	case "/introspect":
+		return "introspect", p.introspect
 	case "/end":
 		return "end", p.end
 	}

@@ -21,19 +21,20 @@ type Behaviour struct {
 	widens   bool          // a refresh that asks for a narrower scope gets all of it
 	person   person        // who signs in from now on
 
-	metadata  []func(map[string]any)
-	keys      []func([]any) []any
-	answer    []func(url.Values)
-	access    []func(map[string]any)
-	accessTyp string // of the header of access tokens
-	tokens    []func(map[string]any)
-	idToken   []func(map[string]any)
-	refreshed []func(map[string]any)
-	userinfo  []func(map[string]any)
-	sign      func(p *Signer, claims map[string]any) string
-	signInfo  func(p *Signer, claims map[string]any) string
-	instead   map[string]http.HandlerFunc
-	before    map[string]func(Request)
+	metadata   []func(map[string]any)
+	keys       []func([]any) []any
+	answer     []func(url.Values)
+	access     []func(map[string]any)
+	accessTyp  string // of the header of access tokens
+	tokens     []func(map[string]any)
+	idToken    []func(map[string]any)
+	refreshed  []func(map[string]any)
+	userinfo   []func(map[string]any)
+	introspect []func(map[string]any)
+	sign       func(p *Signer, claims map[string]any) string
+	signInfo   func(p *Signer, claims map[string]any) string
+	instead    map[string]http.HandlerFunc
+	before     map[string]func(Request)
 }
 
 // person is who signs in, and what userinfo says of them.
@@ -128,6 +129,11 @@ func Refreshed(change func(map[string]any)) Lie {
 // Userinfo changes what userinfo says.
 func Userinfo(change func(map[string]any)) Lie {
 	return func(b *Behaviour) { b.userinfo = append(b.userinfo, change) }
+}
+
+// Introspection changes what the introspection endpoint answers.
+func Introspection(change func(map[string]any)) Lie {
+	return func(b *Behaviour) { b.introspect = append(b.introspect, change) }
 }
 
 // Sign signs ID tokens in another way.
