@@ -29,6 +29,7 @@ func TestRun_PrintsItsFigures(t *testing.T) {
 		"cpu-ratio cookie N quartiles N N range N N rounds 2",
 		"cpu-ratio split N quartiles N N range N N rounds 2",
 		"cpu-ratio token N quartiles N N range N N rounds 2",
+		"cpu-ratio verify-cached N quartiles N N range N N rounds 1",
 		"cpu-ratio warm-ticket-over-bearer N quartiles N N range N N rounds 2",
 		"cpu-us bare N quartiles N N range N N",
 		"cpu-us warm-ticket N quartiles N N range N N",

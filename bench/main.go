@@ -15,6 +15,9 @@
 // tokens of 1.2 kB in two cookies, "cookie" and "split" bring the access token along, and "token" is no proxied request but POST
 // /auth/token, by which a page gets it with tokens.delivery: memory.
 //
+// "verify-cached" is no gateway either: it is package verify in an API, on a token that it verified a moment ago, divided by one that it
+// sees for the first time.
+//
 // The bare proxy's upstream gets no token that way. So there is a second bare one, "bearer", for a page that holds the token and
 // sends it itself; a ratio over that says what it costs to keep the token out of the page.
 package main
@@ -28,6 +31,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -166,6 +170,9 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 		return err
 	}
 	report(w, all)
+	if err := verifying(op, o.rounds, w); err != nil {
+		return err
+	}
 	if o.profiles != "" {
 		return profile(ctx, o, all)
 	}
@@ -225,9 +232,9 @@ func measure(ctx context.Context, o options, api *api, all []*contender) error {
 func report(w io.Writer, all []*contender) {
 	bare, bearer := all[0], all[1]
 	for _, c := range all[2:] {
-		ratio(w, c.name, c, bare)
+		ratio(w, c.name, 2, c.cpu, bare.cpu)
 		if c.with > 0 {
-			ratio(w, c.name+"-over-bearer", c, bearer)
+			ratio(w, c.name+"-over-bearer", 2, c.cpu, bearer.cpu)
 		}
 	}
 	for _, c := range all {
@@ -244,15 +251,16 @@ func report(w io.Writer, all []*contender) {
 	}
 }
 
-// ratio prints what c costs over another contender.
-func ratio(w io.Writer, name string, c, over *contender) {
-	ratios := make([]float64, len(c.cpu))
+// ratio prints what one costs over another, round by round.
+func ratio(w io.Writer, name string, digits int, cpu, over []time.Duration) {
+	ratios := make([]float64, len(cpu))
 	for i := range ratios {
-		ratios[i] = float64(c.cpu[i]) / float64(over.cpu[i])
+		ratios[i] = float64(cpu[i]) / float64(over[i])
 	}
 	slices.Sort(ratios)
-	fmt.Fprintf(w, "cpu-ratio %s %.2f quartiles %.2f %.2f range %.2f %.2f rounds %d\n", name,
-		quantile(ratios, 50), quantile(ratios, 25), quantile(ratios, 75), ratios[0], ratios[len(ratios)-1], len(ratios))
+	text := func(f float64) string { return strconv.FormatFloat(f, 'f', digits, 64) }
+	fmt.Fprintf(w, "cpu-ratio %s %s quartiles %s %s range %s %s rounds %d\n", name,
+		text(quantile(ratios, 50)), text(quantile(ratios, 25)), text(quantile(ratios, 75)), text(ratios[0]), text(ratios[len(ratios)-1]), len(ratios))
 }
 
 // quantile returns the value below which percent of the sorted values lie; the median of an even number of them is the mean of

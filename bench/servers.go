@@ -77,9 +77,10 @@ func (a *api) check(with, without int) error {
 // provider is an OpenID provider that signs everyone in at once.
 type provider struct {
 	*httptest.Server
-	signer jose.Signer
-	public jose.JSONWebKeySet
-	nonces sync.Map // by code
+	signer       jose.Signer
+	accessSigner jose.Signer // of access tokens in the profile of RFC 9068
+	public       jose.JSONWebKeySet
+	nonces       sync.Map // by code
 }
 
 func newProvider() (*provider, error) {
@@ -88,8 +89,11 @@ func newProvider() (*provider, error) {
 		return nil, err
 	}
 	p := &provider{public: jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &key.PublicKey, KeyID: "1", Algorithm: "ES256", Use: "sig"}}}}
-	p.signer, err = jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: key, KeyID: "1"}}, nil)
-	if err != nil {
+	private := jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: key, KeyID: "1"}}
+	if p.signer, err = jose.NewSigner(private, nil); err != nil {
+		return nil, err
+	}
+	if p.accessSigner, err = jose.NewSigner(private, (&jose.SignerOptions{}).WithType("at+jwt")); err != nil {
 		return nil, err
 	}
 	mux := http.NewServeMux()

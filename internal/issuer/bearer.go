@@ -23,8 +23,18 @@ func BearerOf(h http.Header) (string, error) {
 		return "", nil
 	}
 	token = strings.Trim(token, " ")
-	if token == "" || strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }) {
+	if token == "" || !visible(token) {
 		return "", session.Fail(session.BadRequest, op, "Authorization has no token that a bearer could be")
 	}
 	return token, nil
+}
+
+// visible reports whether text is printable ASCII without spaces. It is looked at for every request, so byte by byte.
+func visible(text string) bool {
+	for i := range len(text) {
+		if text[i]-'!' > '~'-'!' {
+			return false
+		}
+	}
+	return true
 }

@@ -192,6 +192,19 @@ func Hash(purpose string, secret []byte) [32]byte {
 	return sha256.Sum256(append(text, secret...))
 }
 
+// HashText is SHA-256 under a purpose over texts in which no byte is zero: for secrets of full entropy only. It copies nothing to the
+// heap unless they have more than 2 kB together.
+func HashText(purpose string, texts ...string) [32]byte {
+	all := make([]byte, 0, 2<<10)
+	all = append(all, "cloakroom "...)
+	all = append(all, purpose...)
+	for _, text := range texts {
+		all = append(all, 0)
+		all = append(all, text...)
+	}
+	return sha256.Sum256(all)
+}
+
 // Random returns n random bytes. It never fails: without randomness the program ends.
 func Random(n int) []byte {
 	b := make([]byte, n)
