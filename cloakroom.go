@@ -45,6 +45,7 @@ import (
 type Gateway struct {
 	cfg       Config        // defaults filled in
 	own       origin.Origin // of cfg.URL
+	local     bool          // it is this machine's
 	providers map[string]session.Provider
 	renewer   *session.Renewer
 	endpoints *gateway.Gateway
@@ -53,6 +54,7 @@ type Gateway struct {
 	metrics   *telemetry.Metrics
 	guard     *guard.Guard
 	trusted   origin.Proxies
+	answers   *answer.Answers
 	stop      context.CancelFunc
 }
 
@@ -107,7 +109,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	sink := sinkOf(cfg.Observe.Audit, metrics)
 
 	ctx, stop := context.WithCancel(ctx)
-	g := &Gateway{cfg: cfg, own: own, trusted: trusted, metrics: metrics, stop: stop, providers: map[string]session.Provider{}}
+	g := &Gateway{cfg: cfg, own: own, local: own.Loopback(), trusted: trusted, metrics: metrics, stop: stop, providers: map[string]session.Provider{}}
 	ok := false
 	defer func() {
 		if !ok {
@@ -155,6 +157,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	answers := &answer.Answers{
 		Prefix: prefix, Jar: jar, Pages: ui.New(prefix), Log: cfg.Observe.Log, Metrics: metrics,
 	}
+	g.answers = answers
 	g.live = proxy.NewLive(desk)
 	sessions.Listen(g.live.Changed)
 
@@ -316,6 +319,13 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, h http.Handler) 
 		// It may have had a Content-Length too, which net/http drops without a word, and a proxy in front may have gone by that
 		// one: what follows on the connection need not be a request (RFC 9112 §6.1).
 		x.Header().Set("Connection", "close")
+	}
+	if g.local && !origin.NamesThisMachine(r.Host) && !g.trusted.Sent(r) {
+		g.answers.Fail(x, r, &session.Error{
+			Code: session.WrongHost, Op: "serve", Err: fmt.Errorf("host %.100q, and url is %s", r.Host, g.own),
+			Hint: "open " + g.own.String() + ", or set url to what people type; a proxy that sends a name of its own belongs into trusted_proxies",
+		})
+		return
 	}
 	h.ServeHTTP(x, r)
 }

@@ -1356,3 +1356,55 @@ func TestEndpoints_BodyThatNeverComes(t *testing.T) {
 		})
 	}
 }
+
+// DNS rebinding: a page of another site has its own name point at this machine, and to its browser the gateway is then that site.
+// Nothing here answers to such a name, whether a session would be needed or not.
+func TestHost_DNSRebinding(t *testing.T) {
+	local := func(c *cloakroom.Config) {
+		c.URL = "http://localhost:8080"
+		c.Trusted = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	}
+	r := newRig(t, local)
+	for _, path := range []string{"/open/", "/api/me", "/auth/session", "/auth/login", "/auth/client.js", "/nowhere"} {
+		for host, ours := range map[string]bool{
+			"evil.example": false, "evil.example:8080": false, "localhost.evil.example": false, "127.0.0.1.evil.example:8080": false,
+			"localhost:8080": true, "localhost": true, "127.0.0.1:8080": true, "[::1]:8080": true,
+		} {
+			got := r.raw("GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n")
+			if ours == (got == http.StatusMisdirectedRequest) {
+				t.Errorf("%s of %s: %d", path, host, got)
+			}
+		}
+	}
+	if got := r.raw("GET /open/ HTTP/1.0\r\n\r\n"); got != http.StatusOK {
+		t.Errorf("without Host: %d", got)
+	}
+	hits := r.hits()
+	if got := r.raw("GET http://evil.example/open/ HTTP/1.1\r\nHost: localhost:8080\r\nConnection: close\r\n\r\n"); got != http.StatusMisdirectedRequest || r.hits() != hits {
+		t.Errorf("a name in the request line: %d", got)
+	}
+	require := httptest.NewServer(r.gateway.Require(http.NotFoundHandler()))
+	defer require.Close()
+	req, err := http.NewRequest("GET", require.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = "evil.example"
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusMisdirectedRequest {
+		t.Errorf("Require: %d", res.StatusCode)
+	}
+
+	// A proxy in front is no browser, and may call us by any name.
+	r = newRig(t, func(c *cloakroom.Config) {
+		local(c)
+		c.Trusted = append(c.Trusted, netip.MustParsePrefix("127.0.0.1/32"))
+	})
+	if got := r.raw("GET /open/ HTTP/1.1\r\nHost: cloakroom:8080\r\nConnection: close\r\n\r\n"); got != http.StatusOK {
+		t.Errorf("by a trusted proxy: %d", got)
+	}
+}

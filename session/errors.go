@@ -18,6 +18,7 @@ const (
 	BadRequest  Code = "bad_request"  // malformed beyond doubt
 	NotFound    Code = "not_found"    // no such route or endpoint, or no such session of this person
 	Unlisted    Code = "unlisted"     // the storage that was chosen does not know which sessions there are
+	WrongHost   Code = "wrong_host"   // the request is for a host that is none of ours
 	BadMethod   Code = "bad_method"   // the route exists, but not for this method
 	CrossSite   Code = "cross_site"   // the guard refused where the request came from
 	NotAllowed  Code = "not_allowed"  // signed in, but not among those who may enter

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"net"
 	"net/http"
 	"net/http/pprof"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/cloakroom-go/cloakroom"
+	"github.com/cloakroom-go/cloakroom/internal/origin"
 )
 
 // readyWithin bounds how long /readyz asks around.
@@ -36,6 +38,21 @@ func (a *admin) handler(metrics prometheus.Gatherer, profiles bool) http.Handler
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
 	return mux
+}
+
+// onThisMachine keeps pages of other sites out of a listener that only this machine reaches: a browser here would bring them there
+// under their own names (DNS rebinding). A listener for other machines goes by names that we cannot know.
+func onThisMachine(address net.Addr, h http.Handler) http.Handler {
+	if tcp, ok := address.(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
+		return h
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !origin.NamesThisMachine(r.Host) {
+			http.Error(w, "Not under this name: use localhost or the address.", http.StatusMisdirectedRequest)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // finding is a cloakroom.Finding as a line of /readyz.

@@ -94,7 +94,7 @@ func serve(ctx context.Context, cfg *config.Config, logs *logs) (err error) {
 	servers := newServers(logs.log)
 	duties := &admin{gateway: gateway}
 	if private != nil {
-		servers.start(private, duties.handler(metrics, cfg.PProf), nil)
+		servers.start(private, onThisMachine(private.Addr(), duties.handler(metrics, cfg.PProf)), nil)
 	}
 	front := servers.start(public, gateway, crypt)
 	front.RegisterOnShutdown(gateway.Drain)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -237,4 +238,56 @@ func TestServe_HeadersAreBounded(t *testing.T) {
 	if res.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("status %d", res.StatusCode)
 	}
+}
+
+// The admin listener of this machine answers to this machine's names and to addresses alone: to a browser here, another site's page
+// could make it a part of itself by DNS.
+func TestServe_AdminRefusesForeignHosts(t *testing.T) {
+	p := start(t, served, "ISSUER="+newProvider(t), "UPSTREAM=http://127.0.0.1:1")
+	for host, want := range map[string]int{
+		"evil.example": 421, "localhost.evil.example:9090": 421, "127.0.0.1.evil.example": 421, "cloakroom": 421,
+		"localhost:9090": 200, "127.0.0.1": 200, "[::1]:9090": 200, "10.0.0.7:9090": 200,
+	} {
+		for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+			if got := raw(t, p.admin, "GET "+path+" HTTP/1.1\r\nHost: "+host+"\r\n\r\n"); got != want {
+				t.Errorf("%s of %s: %d, want %d", path, host, got, want)
+			}
+		}
+	}
+	if got := raw(t, p.admin, "GET /healthz HTTP/1.0\r\n\r\n"); got != 200 {
+		t.Errorf("without Host: %d", got)
+	}
+}
+
+// A listener for other machines goes by names that the configuration does not know.
+func TestOnThisMachine_NotForOtherMachines(t *testing.T) {
+	h := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	for address, want := range map[string]int{"0.0.0.0:9090": 200, "[::]:9090": 200, "10.0.0.7:9090": 200, "127.0.0.1:9090": 421, "[::1]:9090": 421} {
+		r := httptest.NewRequest("GET", "http://cloakroom:9090/healthz", nil)
+		w := httptest.NewRecorder()
+		onThisMachine(net.TCPAddrFromAddrPort(netip.MustParseAddrPort(address)), h).ServeHTTP(w, r)
+		if w.Code != want {
+			t.Errorf("%s: %d, want %d", address, w.Code, want)
+		}
+	}
+}
+
+// raw sends bytes and returns the status of the answer.
+func raw(t *testing.T, server, text string) int {
+	t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(server, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	return res.StatusCode
 }

@@ -26,6 +26,7 @@ var rows = map[session.Code]row{
 	session.BadRequest:  {http.StatusBadRequest, "That did not make sense", "Something in this request is not as it should be. Going back to the start of the application usually helps.", false, true},
 	session.NotFound:    {http.StatusNotFound, "Nothing here", "There is no page at this address.", false, false},
 	session.Unlisted:    {http.StatusNotFound, "Not available here", "This application does not keep a list of where you are signed in. You can sign out, here or everywhere.", false, false},
+	session.WrongHost:   {http.StatusMisdirectedRequest, "Not under this name", "This application is not served under the name in the address bar.", false, false},
 	session.BadMethod:   {http.StatusMethodNotAllowed, "Not this way", "This address does not take this kind of request.", false, false},
 	session.CrossSite:   {http.StatusForbidden, "Refused", "Another site asked your browser to do this, so it was not done.", false, false},
 	session.NotAllowed:  {http.StatusForbidden, "Not for this account", "You are signed in, but this account may not enter here.", false, false},

@@ -81,6 +81,9 @@ func (p Proxies) Client(r *http.Request) netip.Addr {
 	return client
 }
 
+// Sent reports whether r came from a trusted proxy.
+func (p Proxies) Sent(r *http.Request) bool { return p.contains(peer(r)) }
+
 func (p Proxies) contains(addr netip.Addr) bool {
 	for _, prefix := range p {
 		if prefix.Contains(addr) {

@@ -1,7 +1,9 @@
 package origin
 
 import (
+	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 )
 
@@ -51,6 +53,18 @@ func IsPrefetch(r *http.Request) bool {
 		}
 	}
 	return false
+}
+
+// NamesThisMachine reports whether a Host header, with or without port, is an address, localhost or a name under it, or absent. A page
+// of another site that had its own name point at this machine (DNS rebinding) says that name here: to its browser we are that site.
+// No browser leaves Host out, and an address needs no DNS.
+func NamesThisMachine(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.ToLower(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"))
+	_, err := netip.ParseAddr(host)
+	return err == nil || host == "" || host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
 
 // IsUpgrade reports whether r asks for a WebSocket over HTTP/1.1 (RFC 6455 §4.1): "upgrade" among the tokens of Connection,

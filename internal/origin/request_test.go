@@ -126,3 +126,17 @@ func TestIsUpgrade_X9(t *testing.T) {
 		}
 	}
 }
+
+func TestNamesThisMachine(t *testing.T) {
+	for host, want := range map[string]bool{
+		"localhost": true, "localhost:8080": true, "LOCALHOST:8080": true, "app.localhost:8080": true, "": true,
+		"127.0.0.1": true, "127.0.0.1:9090": true, "[::1]": true, "[::1]:9090": true, "::1": true, "10.1.2.3:9090": true,
+		"evil.example": false, "evil.example:8080": false, "localhost.evil.example": false, "notlocalhost": false, "localhost.": false,
+		"127.0.0.1.evil.example": false, "127.0.0.1.nip.io:8080": false, "0x7f.1": false, "2130706433": false, ":8080": true,
+		"evil.example:8080:localhost": false, "[evil.example]": false, "localhost@evil.example": false, "cloakroom:9090": false,
+	} {
+		if got := NamesThisMachine(host); got != want {
+			t.Errorf("%q: %t", host, got)
+		}
+	}
+}

@@ -9,6 +9,7 @@ export const codes = [
   "bad_request", // malformed beyond doubt
   "not_found", // no such route or endpoint, or no such session of this person
   "unlisted", // the storage that was chosen does not know which sessions there are
+  "wrong_host", // the request is for a host that is none of ours
   "bad_method", // the route exists, but not for this method
   "cross_site", // the guard refused where the request came from
   "not_allowed", // signed in, but not among those who may enter
