@@ -11,6 +11,7 @@ import (
 	"github.com/cloakroom-go/cloakroom"
 	"github.com/cloakroom-go/cloakroom/audit"
 	"github.com/cloakroom-go/cloakroom/conformance/fakeop"
+	"github.com/cloakroom-go/cloakroom/store/memory"
 )
 
 func logout(t *testing.T, b *browser, query string) (*page, string) {
@@ -97,6 +98,32 @@ func TestLogout_O3_EndSessionByFetch(t *testing.T) {
 	}
 	if again := b.do(request{method: "GET", path: next, site: "same-origin", nav: true}); again.next(t) != "/auth/signed-out" {
 		t.Errorf("the URL works twice: %d %s", again.Status, again.next(t))
+	}
+}
+
+// Anybody may ask where a logout goes on, with any id. Only one of ours is worth a look into the store.
+func TestLogout_UnknownIDsNeverReachTheStore(t *testing.T) {
+	store := &countingStore{Store: memory.New()}
+	r := newRig(t, func(c *cloakroom.Config) { c.Store = store })
+	b := r.browser().signIn()
+	_, next := logout(t, b, "")
+	id := mustURL(t, next).Query().Get("id")
+	before := store.gets.Load()
+	made := []string{"", "x", strings.Repeat("A", len(id)), strings.Repeat("A", 32), id + "A", id[:len(id)-4]}
+	for i := range len(id) {
+		made = append(made, flip(id, i))
+	}
+	for _, id := range made {
+		p := b.do(request{method: "GET", path: "/auth/logout/next?id=" + id, site: "none", nav: true})
+		if p.Status != http.StatusSeeOther || p.next(t) != "/auth/signed-out" {
+			t.Errorf("%q: %d %s", id, p.Status, p.next(t))
+		}
+	}
+	if n := store.gets.Load() - before; n != 0 {
+		t.Errorf("the store was read %d times for %d made-up ids", n, len(made))
+	}
+	if p := b.do(request{method: "GET", path: next, site: "same-origin", nav: true}); !strings.HasPrefix(p.next(t), r.op.Issuer()+"/end?") || store.gets.Load() == before {
+		t.Errorf("ours leads to %s", p.next(t))
 	}
 }
 

@@ -49,6 +49,7 @@ type Gateway struct {
 	logins  logins
 	limit   *limiter
 	states  *seal.Box      // what a logout's state says
+	nexts   *seal.Box      // names of the notes on where logouts go on
 	shared  map[string]int // how many providers answer at a path
 	hinted  sync.Map       // providers whose opaque tokens were mentioned
 }
@@ -75,6 +76,7 @@ func New(p Parts, o Options, metrics *telemetry.Metrics) (*Gateway, error) {
 		logins: logins{jar: p.Answers.Jar, box: p.Ring.Box("login"), notes: p.Notes},
 		limit:  newLimiter(o.LoginsPer, o.LoginsInAll),
 		states: p.Ring.Box("logout state"),
+		nexts:  p.Ring.Box("logout next"),
 		shared: map[string]int{},
 	}
 	for _, provider := range p.Providers {

@@ -57,7 +57,8 @@ func (g *Gateway) logout(w http.ResponseWriter, r *http.Request) error {
 	if err := g.Notes.Put(r.Context(), "logout", id, []byte(next.String()), nextLifetime); err != nil {
 		return err
 	}
-	return writeJSON(w, map[string]string{"logout_url": g.options.Prefix + "logout/next?id=" + id})
+	// Sealed, so that ids that somebody made up never reach the store.
+	return writeJSON(w, map[string]string{"logout_url": g.options.Prefix + "logout/next?id=" + sealText(g.nexts, id)})
 }
 
 // forget has the browser forget what it has of a session that is over.
@@ -106,7 +107,21 @@ func (g *Gateway) logoutState(returnTo string) string {
 	if returnTo != "" {
 		to = g.returnTo(returnTo)
 	}
-	return base64.RawURLEncoding.EncodeToString(g.states.Seal([]byte(to), nil))
+	return sealText(g.states, to)
+}
+
+func sealText(box *seal.Box, text string) string {
+	return base64.RawURLEncoding.EncodeToString(box.Seal([]byte(text), nil))
+}
+
+// openText reads what sealText wrote, and reports whether it did.
+func openText(box *seal.Box, text string) (string, bool) {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil {
+		return "", false
+	}
+	opened, err := box.Open(raw, nil)
+	return string(opened), err == nil
 }
 
 // follow sends a navigation on to the provider.
@@ -125,7 +140,11 @@ func (g *Gateway) follow(w http.ResponseWriter, r *http.Request, next *url.URL) 
 
 // logoutNext goes on to the provider, once.
 func (g *Gateway) logoutNext(w http.ResponseWriter, r *http.Request) error {
-	text, err := g.Notes.Take(r.Context(), "logout", r.URL.Query().Get("id"))
+	var text []byte
+	var err error = session.Fail(session.None, "logout", "no id of ours")
+	if id, ours := openText(g.nexts, r.URL.Query().Get("id")); ours {
+		text, err = g.Notes.Take(r.Context(), "logout", id)
+	}
 	switch session.CodeOf(err) {
 	case "":
 	case session.None:
@@ -155,15 +174,11 @@ func (g *Gateway) signedOut(w http.ResponseWriter, r *http.Request) error {
 
 // afterLogout reads a state of ours; "" for any other, and for one that names no place.
 func (g *Gateway) afterLogout(state string) string {
-	raw, err := base64.RawURLEncoding.DecodeString(state)
-	if err != nil {
-		return ""
-	}
-	to, err := g.states.Open(raw, nil)
-	if err != nil {
+	to, ours := openText(g.states, state)
+	if !ours {
 		return ""
 	}
 	// Once more (L10): a state has no end, and the list of origins may have changed since.
-	path, _ := origin.ReturnTo(string(to), g.Own, g.Guard.Listed())
+	path, _ := origin.ReturnTo(to, g.Own, g.Guard.Listed())
 	return path
 }
