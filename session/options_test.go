@@ -1,9 +1,13 @@
 package session_test
 
 import (
+	"crypto/subtle"
+	"encoding/base64"
+	"math"
 	"testing"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/seal"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -67,4 +71,83 @@ func TestPending_L2L5_DerivesThreeSecretsFromOne(t *testing.T) {
 			t.Errorf("RoundOf(%q): %d, want 0", text, got)
 		}
 	}
+}
+
+// What a login is known by looks like chance: each byte of it, over ten thousand logins, by Pearson's chi-square test.
+func TestPending_L5_Uniform(t *testing.T) {
+	const logins = 10_000
+	texts := map[string][][]byte{}
+	for range logins {
+		p := session.NewPending("p", "https://id.example", session.Intent{})
+		one := map[string][]byte{"state": decode(t, p.State()[:session.StateSize-1]), "nonce": decode(t, p.Nonce()), "verifier": decode(t, p.Verifier())}
+		// One secret makes all three, and none of them tells of another.
+		one["state and nonce"], one["state and verifier"], one["nonce and verifier"] = xor(one["state"], one["nonce"]), xor(one["state"], one["verifier"]), xor(one["nonce"], one["verifier"])
+		for what, text := range one {
+			texts[what] = append(texts[what], text)
+		}
+	}
+	for what, all := range texts {
+		if bits := 8 * len(all[0]); bits < 128 {
+			t.Errorf("%s has %d bits", what, bits)
+		}
+		seen := map[string]bool{}
+		for _, text := range all {
+			if seen[string(text)] {
+				t.Errorf("%s: %x came twice", what, text)
+			}
+			seen[string(text)] = true
+		}
+		if at, chi := worst(all); chi < leastChi || chi > mostChi {
+			t.Errorf("%s: chi-square is %.0f at byte %d, want %d to %d", what, chi, at, leastChi, mostChi)
+		}
+	}
+
+	// The test sees what is not chance: the fixed bits of a UUID.
+	var uuids [][]byte
+	for range logins {
+		id := seal.Random(16)
+		id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
+		uuids = append(uuids, id)
+	}
+	if at, chi := worst(uuids); at != 6 || chi < mostChi {
+		t.Errorf("UUIDs: chi-square is %.0f at byte %d, so the test is blind", chi, at)
+	}
+}
+
+// With 255 degrees of freedom chance leaves these bounds once in 10^10 times.
+const leastChi, mostChi = 130, 430
+
+// worst is the chi-square of the byte that is farthest from uniform, and its place.
+func worst(texts [][]byte) (place int, chi float64) {
+	const expected = 255 // the mean of chi-square
+	chi = expected
+	for at := range texts[0] {
+		var counts [256]float64
+		for _, text := range texts {
+			counts[text[at]]++
+		}
+		mean, sum := float64(len(texts))/256, 0.0
+		for _, n := range counts {
+			sum += (n - mean) * (n - mean) / mean
+		}
+		if math.Abs(sum-expected) > math.Abs(chi-expected) {
+			place, chi = at, sum
+		}
+	}
+	return place, chi
+}
+
+func decode(t *testing.T, text string) []byte {
+	t.Helper()
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil {
+		t.Fatalf("%q: %v", text, err)
+	}
+	return raw
+}
+
+func xor(a, b []byte) []byte {
+	both := make([]byte, min(len(a), len(b)))
+	subtle.XORBytes(both, a[:len(both)], b[:len(both)])
+	return both
 }
