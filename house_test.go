@@ -16,8 +16,8 @@ var floors = map[string]int{
 	"internal/oidc": 3, "internal/storage": 3, "internal/delivery": 3, "internal/answer": 3, "internal/files": 3, "verify": 3,
 	"store/memory": 3, "store/sqlite": 3,
 	"internal/gateway": 4, "internal/proxy": 4,
-	"":              5,
-	"config":        6,
+	"":       5,
+	"config": 6, "internal/demo/lab": 6,
 	"internal/demo": 7,
 	"cmd/cloakroom": 8,
 }

@@ -35,6 +35,11 @@ func demoCommand() *cobra.Command {
 	c.Flags().StringVar(&o.Mode.Storage, "storage", "store", "where sessions rest: store, sealed")
 	c.Flags().StringVar(&o.Mode.Delivery, "delivery", "proxy", "how the access token reaches the API: proxy, cookie, split, memory")
 	c.Flags().StringVar(&o.Mode.CSRF, "csrf", "origin", "what a request has to prove beside where it comes from: origin, header, token")
+	c.Flags().StringVar(&o.URL, "url", "", "what browsers know it by, with https: needs a certificate")
+	c.Flags().StringVar(&o.TLSCert, "tls-cert", "", "file with the certificate, for all names of the demonstration")
+	c.Flags().StringVar(&o.TLSKey, "tls-key", "", "file with its key")
+	c.Flags().StringVar(&o.Sibling, "lab-sibling", "", "host of the app's site that the laboratory attacks from")
+	c.Flags().StringVar(&o.Foreign, "lab-foreign", "", "host of another site that the laboratory attacks from")
 	return c
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom"
 	"github.com/cloakroom-go/cloakroom/audit"
+	"github.com/cloakroom-go/cloakroom/internal/demo/lab"
 	"github.com/cloakroom-go/cloakroom/store/sqlite"
 )
 
@@ -27,6 +28,11 @@ type Options struct {
 	Log         *slog.Logger  // default: slog.Default()
 	AccessToken time.Duration // how long access tokens live; at least a second, default 30 s
 	Mode        Mode          // at the beginning; the page can change it
+
+	// What browsers know it by, where that is not http and Listen: with https there is a certificate.
+	URL, TLSCert, TLSKey string
+	// What browsers know the laboratory's attacker by: a host of the app's site, and one of another. Both lead to this machine.
+	Sibling, Foreign string
 }
 
 //go:embed app
@@ -91,6 +97,10 @@ func Run(ctx context.Context, o Options, ready func(url string)) error {
 	}
 	page := cloakroom.Route{Path: "/", Files: app, Auth: cloakroom.AuthOff}
 	page.File.CSP = "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
+	// The laboratory's pages have the policy that every app begins with, and once none.
+	labPages := cloakroom.Route{Path: "/lab/", Files: filepath.Join(app, "lab"), Auth: cloakroom.AuthOff}
+	openPages := cloakroom.Route{Path: "/lab/open/", Files: filepath.Join(app, "lab"), Auth: cloakroom.AuthOff}
+	openPages.File.CSP = "off"
 	gateways := &house{build: func(m Mode) (*cloakroom.Gateway, error) {
 		// The gateway outlives ctx by the requests that are in flight then.
 		return cloakroom.New(context.WithoutCancel(ctx), cloakroom.Config{
@@ -103,10 +113,10 @@ func Run(ctx context.Context, o Options, ready func(url string)) error {
 			Cookie:    cloakroom.CookieOptions{Storage: m.Storage},
 			Tokens:    cloakroom.TokenOptions{Delivery: m.Delivery},
 			Guard:     cloakroom.GuardOptions{CSRF: m.CSRF},
-			Endpoints: cloakroom.EndpointOptions{SignedOut: "/"},
+			Endpoints: cloakroom.EndpointOptions{SignedOut: "/", LoginsPer: 600}, // the laboratory signs in often
 			Routes: []cloakroom.Route{
 				{Path: "/api/", Upstream: "http://" + s.api[0].Addr().String()},
-				page,
+				page, labPages, openPages,
 			},
 			Observe: cloakroom.Observe{Log: o.Log, Audit: audit.Tee(events, audit.Log(o.Log))},
 		})
@@ -115,10 +125,15 @@ func Run(ctx context.Context, o Options, ready func(url string)) error {
 		return fmt.Errorf("demo: %w", err)
 	}
 	keys := &remoteKeys{url: s.issuer + "/jwks", client: &http.Client{}}
-	return s.serve(ctx, o.Log, handlers{
-		front:    newFront(gateways, s.url, events),
-		provider: newProvider(s.issuer, client, o.AccessToken, l, events.note).handler(),
-		api:      newAPI(verifier{issuer: s.issuer, keys: keys.find}, tokenCookiesOf(base), ctx.Done()),
+	p := newProvider(s.issuer, client, o.AccessToken, l, events.note)
+	behind := newAPI(verifier{issuer: s.issuer, keys: keys.find}, tokenCookiesOf(base), ctx.Done())
+	lab := newLab(s, base, gateways, p, behind, filepath.Join(o.Dir, "demo.db"))
+	return s.serve(ctx, o, handlers{
+		front:    newFront(gateways, base, events, lab),
+		provider: p.handler(lab.Enter),
+		api:      behind,
+		attacker: lab.Attacker(),
+		baseline: lab.BaselineApp(),
 		drained:  gateways.close,
 	}, func() { ready(s.url) })
 }
@@ -129,5 +144,5 @@ func unpack(dir string) error {
 	if err != nil {
 		return err
 	}
-	return os.CopyFS(dir, files)
+	return errors.Join(os.CopyFS(dir, files), os.CopyFS(filepath.Join(dir, "lab"), lab.AppFiles()))
 }

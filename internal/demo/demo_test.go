@@ -151,7 +151,7 @@ func TestRun_SignInUseSignOut(t *testing.T) {
 		t.Error("the description has the cookie's value")
 	}
 
-	b.send("POST", demo.url+"/demo/forge", "text/plain", "", "Sec-Fetch-Site", own).want(t, http.StatusOK, `"refused":true`)
+	b.post(demo.url+"/api/email", url.Values{"email": {"x@evil.example"}}, "Origin", "https://evil.example").want(t, http.StatusForbidden, "")
 	b.watch(demo.url, func(e event) bool { return e.Action == "refused" && e.Reason == string(session.CrossSite) })
 
 	out := b.send("POST", demo.url+"/auth/logout", "text/plain", "", "Sec-Fetch-Site", own, "Accept", "application/json").want(t, http.StatusOK, "logout_url")
@@ -194,7 +194,7 @@ func TestRun_RenewsOnceAndSurvivesRestart(t *testing.T) {
 		t.Error("the token was not renewed")
 	}
 	b.CloseIdleConnections()
-	b.send("POST", demo.url+"/demo/forge", "text/plain", "", "Sec-Fetch-Site", "same-origin")
+	b.post(demo.url+"/api/email", url.Values{}, "Origin", "https://evil.example").want(t, http.StatusForbidden, "")
 	counts := map[string]int{}
 	b.watch(demo.url, func(e event) bool {
 		counts[e.From+" "+e.Action]++
@@ -245,7 +245,7 @@ func TestFront_OneHostOneOrigin(t *testing.T) {
 	for _, path := range []string{"/demo/cookies", "/demo/events"} {
 		ask(strings.TrimPrefix(demo.url, "http://"), path, "cross-site").want(t, http.StatusForbidden, "")
 	}
-	b.send("POST", demo.url+"/demo/forge", "text/plain", "", "Sec-Fetch-Site", "same-site").want(t, http.StatusForbidden, "")
+	b.send("POST", demo.url+"/demo/lab/run", "text/plain", "", "Sec-Fetch-Site", "same-site").want(t, http.StatusForbidden, "")
 }
 
 func TestRun_SaysWhoIsInTheWay(t *testing.T) {

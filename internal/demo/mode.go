@@ -51,13 +51,14 @@ func (m *Mode) complete() error {
 	return nil
 }
 
-// house is the gateway of the demonstration, which can be exchanged for one of another mode while people are in it.
+// house is the gateway of the demonstration, which can be exchanged for one of another mode while people are in it. Each is built
+// once and kept: what began with it ends with it.
 type house struct {
 	build func(Mode) (*cloakroom.Gateway, error)
 
 	current atomic.Pointer[furnished]
-	mu      sync.Mutex // of use and close
-	closing sync.WaitGroup
+	mu      sync.Mutex
+	built   map[Mode]*furnished
 }
 
 // furnished is a gateway and the mode it was built for.
@@ -74,39 +75,38 @@ func (h *house) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // mode is the mode of the moment.
 func (h *house) mode() Mode { return h.current.Load().mode }
 
-// use exchanges the gateway. Requests in flight are finished by the one they began with; its streams end.
+// use exchanges the gateway.
 func (h *house) use(m Mode) error {
 	if err := m.complete(); err != nil {
 		return err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	old := h.current.Load()
-	if old != nil && old.mode == m {
-		return nil
+	f, ok := h.built[m]
+	if !ok {
+		g, err := h.build(m)
+		if err != nil {
+			return err
+		}
+		if h.built == nil {
+			h.built = make(map[Mode]*furnished)
+		}
+		f = &furnished{m, g}
+		h.built[m] = f
 	}
-	next, err := h.build(m)
-	if err != nil {
-		return err
-	}
-	h.current.Store(&furnished{m, next})
-	if old != nil {
-		h.closing.Go(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), drainTime)
-			defer cancel()
-			_ = old.gateway.Close(ctx) // what is left of it by then has no say any more
-		})
-	}
+	h.current.Store(f)
 	return nil
 }
 
-// close closes the gateway of the moment and waits for those before it.
+// close closes all gateways.
 func (h *house) close(ctx context.Context) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	err := h.current.Load().gateway.Close(ctx)
-	h.closing.Wait()
-	return err
+	var wrong error
+	for _, f := range h.built {
+		wrong = errors.Join(wrong, f.gateway.Close(ctx))
+	}
+	return wrong
 }
 
 // serveMode tells the mode, and changes it.

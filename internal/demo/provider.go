@@ -66,9 +66,9 @@ func newProvider(issuer string, client relyingParty, life time.Duration, l *ledg
 	return p
 }
 
-// handler returns the provider's endpoints. Requests for another host are refused: a page elsewhere could have its own name
+// handler returns the provider's endpoints, and the laboratory's way in. Requests for another host are refused: a page elsewhere could have its own name
 // resolve to this address.
-func (p *provider) handler() http.Handler {
+func (p *provider) handler(enter http.HandlerFunc) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", p.configuration)
 	mux.HandleFunc("GET /jwks", p.keys)
@@ -87,6 +87,7 @@ func (p *provider) handler() http.Handler {
 	mux.HandleFunc("GET /signout", p.signOut)
 	mux.HandleFunc("POST /signout", p.signOut)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { p.page(w, http.StatusOK, "about", nil) })
+	mux.HandleFunc("GET /lab/enter", enter)
 	mux.HandleFunc("GET /style.css", asset("text/css; charset=utf-8", "pages/style.css"))
 	mux.HandleFunc("GET /send.js", asset("text/javascript; charset=utf-8", "pages/send.js"))
 	host := strings.TrimPrefix(p.issuer, "http://")

@@ -48,7 +48,7 @@ func newRPWith(t *testing.T, l *ledger) *rp {
 	}
 	client := relyingParty{id: "app", secret: l.page.ClientSecret, redirect: callback, signedOut: []string{"http://127.0.0.1:9/out"}}
 	p := newProvider("http://localhost:"+port, client, 30*time.Second, l, func(string, string) {})
-	server.Config.Handler = p.handler()
+	server.Config.Handler = p.handler(http.NotFound)
 	server.Start()
 	t.Cleanup(server.Close)
 	op, err := oidc.NewProvider(t.Context(), p.issuer)

@@ -1,13 +1,17 @@
 package demo
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -40,10 +44,11 @@ func checkLoopback(listen string) error {
 	return nil
 }
 
-// sockets are where the parts listen.
+// sockets are where the parts listen, and what browsers call them.
 type sockets struct {
-	url, issuer          string
-	front, provider, api []net.Listener
+	url, issuer                              string
+	front, provider, api, attacker, baseline []net.Listener
+	sibling, foreign, bare                   *url.URL // of the laboratory
 }
 
 // listen opens the sockets. The provider goes by another name of this machine than the gateway, so that it is another site,
@@ -71,6 +76,13 @@ func listen(o Options, l *ledger) (s sockets, err error) {
 	if port == 80 {
 		s.url = "http://" + host
 	}
+	if o.URL != "" {
+		s.url = o.URL
+	}
+	base, err := url.Parse(s.url)
+	if err != nil || base.Host == "" || base.Path != "" {
+		return s, &session.Error{Code: session.BadRequest, Op: "demo", Err: fmt.Errorf("the url %q is not scheme://host:port", s.url)}
+	}
 
 	old := l.page.Port
 	candidates := []int{old, port + 1, 0, 0, 0} // 0: any
@@ -95,14 +107,31 @@ func listen(o Options, l *ledger) (s sockets, err error) {
 		}
 	}
 	name := "localhost"
-	if host == "localhost" {
+	if base.Hostname() == "localhost" {
 		name = "127.0.0.1"
 	}
 	s.issuer = "http://" + net.JoinHostPort(name, strconv.Itoa(now))
 
 	api, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return s, err
+	}
 	s.api = []net.Listener{api}
-	return s, err
+	// The attacker goes by two names at one address: a sibling of the app, and one on another site. Where there are no names, over
+	// http, another port of the app's own host is the sibling: sites have no ports, origins have.
+	if s.attacker, err = listenTwice(0); err != nil {
+		return s, err
+	}
+	if s.baseline, err = listenTwice(0); err != nil {
+		return s, err
+	}
+	at := func(name string, l []net.Listener) *url.URL {
+		return &url.URL{Scheme: base.Scheme, Host: net.JoinHostPort(name, strconv.Itoa(l[0].Addr().(*net.TCPAddr).Port))}
+	}
+	s.sibling = at(cmp.Or(o.Sibling, base.Hostname()), s.attacker)
+	s.foreign = at(cmp.Or(o.Foreign, name), s.attacker)
+	s.bare = at(base.Hostname(), s.baseline)
+	return s, nil
 }
 
 // listenTwice listens on both of this machine's own addresses, because browsers try either for "localhost". A machine without
@@ -124,7 +153,7 @@ func listenTwice(port int) ([]net.Listener, error) {
 }
 
 func (s *sockets) close() {
-	for _, group := range [][]net.Listener{s.front, s.provider, s.api} {
+	for _, group := range [][]net.Listener{s.front, s.provider, s.api, s.attacker, s.baseline} {
 		for _, l := range group {
 			if l != nil {
 				l.Close()
@@ -135,19 +164,30 @@ func (s *sockets) close() {
 
 // handlers are what serves at the sockets, and what waits for the gateway's own work.
 type handlers struct {
-	front, provider, api http.Handler
-	drained              func(context.Context) error
+	front, provider, api, attacker, baseline http.Handler
+	drained                                  func(context.Context) error
 }
 
 // serve runs until ctx ends. The front stops first: what it still has in flight needs the others.
-func (s *sockets) serve(ctx context.Context, log *slog.Logger, h handlers, ready func()) error {
+func (s *sockets) serve(ctx context.Context, o Options, h handlers, ready func()) error {
+	var certificate *tls.Config // for all but provider and API, where browsers know the app by https
+	if strings.HasPrefix(s.url, "https:") {
+		pair, err := tls.LoadX509KeyPair(o.TLSCert, o.TLSKey)
+		if err != nil {
+			return &session.Error{Code: session.BadRequest, Op: "demo", Err: err, Hint: "an https url needs --tls-cert and --tls-key"}
+		}
+		certificate = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	}
 	group, ctx := errgroup.WithContext(ctx)
-	start := func(handler http.Handler, listeners []net.Listener) *http.Server {
+	start := func(handler http.Handler, listeners []net.Listener, secure *tls.Config) *http.Server {
 		server := &http.Server{
 			Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
-			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+			ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 		}
 		for _, l := range listeners {
+			if secure != nil {
+				l = tls.NewListener(l, secure)
+			}
 			group.Go(func() error {
 				if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 					return fmt.Errorf("demo: %w", err)
@@ -157,13 +197,14 @@ func (s *sockets) serve(ctx context.Context, log *slog.Logger, h handlers, ready
 		}
 		return server
 	}
-	provider, api, front := start(h.provider, s.provider), start(h.api, s.api), start(h.front, s.front)
+	provider, api := start(h.provider, s.provider, nil), start(h.api, s.api, nil)
+	front, attacker, baseline := start(h.front, s.front, certificate), start(h.attacker, s.attacker, certificate), start(h.baseline, s.baseline, certificate)
 	group.Go(func() error {
 		<-ctx.Done()
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 		defer cancel()
-		err := errors.Join(front.Shutdown(stop), h.drained(stop), api.Shutdown(stop), provider.Shutdown(stop))
-		for _, server := range []*http.Server{front, api, provider} {
+		err := errors.Join(front.Shutdown(stop), attacker.Shutdown(stop), baseline.Shutdown(stop), h.drained(stop), api.Shutdown(stop), provider.Shutdown(stop))
+		for _, server := range []*http.Server{front, attacker, baseline, api, provider} {
 			server.Close()
 		}
 		return err

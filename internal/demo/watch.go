@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/audit"
+	"github.com/cloakroom-go/cloakroom/internal/demo/lab"
 )
 
 const (
@@ -137,7 +138,8 @@ func (j *journal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // watches the cookies that the gateway sets, to describe them. It never keeps a value.
 type front struct {
 	gateway *house
-	url     string
+	lab     http.Handler // the gateway, which brings the laboratory's tab home
+	url     *url.URL
 	journal *journal
 	own     *http.ServeMux
 
@@ -145,11 +147,11 @@ type front struct {
 	set map[string][]string // attributes by cookie name, as the gateway last set them
 }
 
-func newFront(gateway *house, url string, j *journal) *front {
-	f := &front{gateway: gateway, url: url, journal: j, own: http.NewServeMux(), set: make(map[string][]string)}
+func newFront(gateway *house, base *url.URL, j *journal, l *lab.Lab) *front {
+	f := &front{gateway: gateway, lab: l.Homeward(gateway), url: base, journal: j, own: http.NewServeMux(), set: make(map[string][]string)}
 	f.own.Handle("GET /demo/events", j)
+	f.own.Handle("/demo/lab/", l.Handler())
 	f.own.HandleFunc("GET /demo/cookies", f.cookies)
-	f.own.HandleFunc("POST /demo/forge", f.forge)
 	f.own.HandleFunc("GET /demo/mode", gateway.serveMode)
 	f.own.HandleFunc("POST /demo/mode", gateway.serveMode)
 	return f
@@ -157,13 +159,12 @@ func newFront(gateway *house, url string, j *journal) *front {
 
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// One name, so that one cookie jar; and a page elsewhere whose name resolves to this address gets nothing.
-	if host := strings.TrimPrefix(f.url, "http://"); r.Host != host {
-		_, port, _ := strings.Cut(host, ":")
-		if r.Method == http.MethodGet && r.Host == "localhost:"+port {
-			http.Redirect(w, r, f.url+r.URL.RequestURI(), http.StatusTemporaryRedirect)
+	if r.Host != f.url.Host {
+		if r.Method == http.MethodGet && r.Host == "localhost:"+f.url.Port() {
+			http.Redirect(w, r, f.url.String()+r.URL.RequestURI(), http.StatusTemporaryRedirect)
 			return
 		}
-		http.Error(w, "This demonstration is at "+f.url, http.StatusMisdirectedRequest)
+		http.Error(w, "This demonstration is at "+f.url.String(), http.StatusMisdirectedRequest)
 		return
 	}
 	if strings.HasPrefix(r.URL.Path, "/demo/") {
@@ -176,7 +177,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.own.ServeHTTP(w, r)
 		return
 	}
-	f.gateway.ServeHTTP(&watched{ResponseWriter: w, front: f}, r)
+	f.lab.ServeHTTP(&watched{ResponseWriter: w, front: f}, r)
 }
 
 // cookieView describes a cookie without its value.
@@ -244,31 +245,6 @@ func (v *cookieView) describe(name string) {
 	v.Purpose = "Not the gateway's: another program on this host set it. Cookies ignore ports."
 	v.Attributes, v.Readable = []string{"unknown here"}, true
 }
-
-// forge sends the gateway what a page of another site would make this browser send, cookies included: more than browsers
-// let such a page do, since SameSite=Strict keeps the cookie at home.
-func (f *front) forge(w http.ResponseWriter, r *http.Request) {
-	forged := r.Clone(r.Context())
-	forged.URL, forged.RequestURI = &url.URL{Path: "/api/notes"}, "/api/notes"
-	forged.Body, forged.ContentLength = http.NoBody, 0
-	forged.Header = http.Header{
-		"Cookie": r.Header["Cookie"], "Origin": {"https://attacker.example"},
-		"Sec-Fetch-Site": {"cross-site"}, "Sec-Fetch-Mode": {"cors"}, "Sec-Fetch-Dest": {"empty"},
-	}
-	res := &outcome{header: make(http.Header), status: http.StatusOK}
-	f.gateway.ServeHTTP(res, forged)
-	writeJSON(w, http.StatusOK, map[string]any{"status": res.status, "refused": res.status == http.StatusForbidden})
-}
-
-// outcome is a ResponseWriter that keeps the status only.
-type outcome struct {
-	header http.Header
-	status int
-}
-
-func (o *outcome) Header() http.Header         { return o.header }
-func (o *outcome) WriteHeader(status int)      { o.status = status }
-func (o *outcome) Write(b []byte) (int, error) { return len(b), nil }
 
 // watched lets front see which cookies an answer sets, when its final headers go out.
 type watched struct {

@@ -2,7 +2,6 @@ import { element } from "./element.js";
 
 const $ = (id) => document.getElementById(id);
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
-const jwt = /eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*/;
 
 /** The attempts to break it. */
 export function startTrials(client, { api, countdown, journal }) {
@@ -30,35 +29,6 @@ export function startTrials(client, { api, countdown, journal }) {
     } finally {
       api.pause(false);
     }
-  });
-
-  trial("steal", async (tell, out) => {
-    const places = [
-      ["localStorage", () => kept(localStorage)],
-      ["sessionStorage", () => kept(sessionStorage)],
-      ["IndexedDB", async () => (await indexedDB.databases()).map(({ name }) => name).join(" ")],
-      ["Cache storage", async () => ("caches" in window ? (await caches.keys()).join(" ") : "")],
-      ["document.cookie", () => document.cookie],
-      ["The page and its globals", () => [document.documentElement.outerHTML, ...Object.keys(window).map((key) => text(window[key]))].find((t) => jwt.test(t)) ?? ""],
-      ["GET /auth/session", () => leaked("/auth/session")],
-      ["GET /api/me", () => leaked("/api/me")],
-    ];
-    let found = 0;
-    const rows = [];
-    for (const [name, look] of places) {
-      const loot = await look();
-      if (loot) found++;
-      rows.push(element("li", {}, element("span", {}, name), element("span", {}, loot ? `found: ${loot.slice(0, 40)}` : "nothing")));
-    }
-    const verdict = found ? `Something was found in ${times(found, "place")}.` : "No token found anywhere.";
-    out.replaceChildren(element("ul", {}, ...rows), element("p", { class: "verdict" }, verdict));
-    return found === 0;
-  });
-
-  trial("forge", async (tell) => {
-    const response = await fetch("/demo/forge", { method: "POST" });
-    const { status, refused } = await response.json();
-    tell(refused ? `Refused with ${status}, although the cookie was right. The log has it.` : `Answered ${status}.`, refused);
   });
 }
 
@@ -89,17 +59,3 @@ function mark(out, good) {
 }
 
 const times = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
-const kept = (storage) => Object.entries(storage).map(([key, value]) => `${key}=${value}`).join(" ");
-
-function text(value) {
-  try {
-    return typeof value === "string" ? value : JSON.stringify(value) ?? "";
-  } catch {
-    return "";
-  }
-}
-
-async function leaked(path) {
-  const body = await (await fetch(path)).text();
-  return jwt.exec(body)?.[0] ?? "";
-}
