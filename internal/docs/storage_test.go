@@ -11,16 +11,19 @@ import (
 
 // baselines hold tokens where script reads them, to show what that costs. They are the lab's, and no page but the lab's has them.
 // A name that ends in a slash is a folder.
-var baselines = map[string]string{}
+var baselines = map[string]string{
+	"internal/demo/lab/baseline/": "the laboratory's baselines, which are attacked",
+}
 
 // others name a storage of the page and keep no token there.
 var others = map[string]string{
-	"internal/demo/app/trials.js":  "looks for tokens, as injected script would",
-	"e2e/cases/leaks.test.js":      "looks for tokens in every place of a page",
-	"e2e/cases/session.test.js":    "keeps a draft of a text, as an app would before the login",
-	"examples/test/":               "asserts that nothing is kept",
-	"web/client/test/apis.test.ts": "looks for the token everywhere, and has cookies to see where they are sent",
-	"e2e/cases/login.test.js":      "plants a session cookie, as an attacker would before the login",
+	"internal/demo/lab/app/injected.js": "looks for tokens, as injected script does; keeps which run its tab belongs to",
+	"internal/demo/lab/app/tab.js":      "forgets which run its tab belongs to",
+	"e2e/cases/leaks.test.js":           "looks for tokens in every place of a page",
+	"e2e/cases/session.test.js":         "keeps a draft of a text, as an app would before the login",
+	"examples/test/":                    "asserts that nothing is kept",
+	"web/client/test/apis.test.ts":      "looks for the token everywhere, and has cookies to see where they are sent",
+	"e2e/cases/login.test.js":           "plants a session cookie, as an attacker would before the login",
 }
 
 // script is where code for browsers is, snippets for them where pages are.
