@@ -152,6 +152,9 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cloakroom: %w", err)
 	}
+	if err := countable(&cfg, sessions); err != nil {
+		return nil, fmt.Errorf("cloakroom: %w", err)
+	}
 	g.renewer = session.NewRenewer(sessions, func(name string) (session.Provider, bool) { p, ok := g.providers[name]; return p, ok }, sink)
 	desk := session.NewDesk(sessions, deliver, g.renewer, cfg.Session, sink)
 	answers := &answer.Answers{
@@ -225,6 +228,9 @@ func guardOptions(cfg Config) guard.Options {
 func sound(cfg *Config) error {
 	if s := cfg.Session; s.Idle < time.Minute || s.Absolute < s.Idle || s.CacheStale < 0 || s.CacheStale > time.Minute {
 		return errors.New("session: idle is at least a minute, absolute at least idle, cache_stale 0 to 60 s")
+	}
+	if s := cfg.Session; s.MaxSessions < 0 || !slices.Contains([]string{"", session.EndOldest, session.Refuse}, s.WhenFull) {
+		return errors.New("session: max_sessions is at least 0, when_full end_oldest or refuse")
 	}
 	p := cfg.Endpoints.Prefix
 	if !strings.HasPrefix(p, "/") || !strings.HasSuffix(p, "/") || p == "/" || strings.ContainsAny(p, "{}%") || !origin.CleanPath(&http.Request{URL: &url.URL{Path: p}}) {

@@ -317,3 +317,46 @@ func TestDevices_T6_NotWhereSessionsRestInBrowsers(t *testing.T) {
 		t.Errorf("the session: %d", p.Status)
 	}
 }
+
+func TestMaxSessions_T6_TheOldestEnds(t *testing.T) {
+	r := newRig(t, func(c *cloakroom.Config) { inStore(c); c.Session.MaxSessions = 2 })
+	first, second, third := r.browser().signIn(), r.browser().signIn(), r.browser().signIn()
+	for b, want := range map[*browser]int{first: http.StatusUnauthorized, second: http.StatusOK, third: http.StatusOK} {
+		if p := b.fetch("GET", "/api/me"); p.Status != want {
+			t.Errorf("%d, want %d", p.Status, want)
+		}
+	}
+	if got := fmt.Sprint(r.reasons(audit.Ended)); got != "[session_limit]" {
+		t.Errorf("audit: %s", got)
+	}
+	third.signIn() // in the same browser: it takes its own place
+	if p := second.fetch("GET", "/api/me"); p.Status != http.StatusOK {
+		t.Errorf("somebody else's place was taken: %d", p.Status)
+	}
+}
+
+func TestMaxSessions_T6_TheLoginIsRefused(t *testing.T) {
+	r := newRig(t, func(c *cloakroom.Config) { inStore(c); c.Session.MaxSessions, c.Session.WhenFull = 1, "refuse" })
+	first := r.browser().signIn()
+	second := r.browser()
+	p := second.visit("/auth/login?return_to=/page/")
+	if p.Status != http.StatusForbidden || !strings.Contains(p.Body, "as many devices as this application allows") || !strings.Contains(p.Body, "Try again") {
+		t.Errorf("%d %s", p.Status, p.Body)
+	}
+	if second.ticket() != "" {
+		t.Error("the refused browser has a cookie")
+	}
+	if got := fmt.Sprint(r.reasons(audit.LoginFailed)); got != "[session_limit]" {
+		t.Errorf("audit: %s", got)
+	}
+	if logs := r.logs.String(); !strings.Contains(logs, "code=session_limit") || !strings.Contains(logs, "level=WARN") {
+		t.Error("the log does not say why")
+	}
+	await(t, "the tokens of the refused login are revoked", func() bool { return len(r.op.Revoked()) == 1 })
+	if p := first.fetch("GET", "/api/me"); p.Status != http.StatusOK {
+		t.Errorf("the first: %d", p.Status)
+	}
+	first.signIn() // in the same browser
+	logout(t, first, "")
+	second.signIn()
+}

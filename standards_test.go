@@ -13,8 +13,8 @@ import (
 // standards are the numbered requirements that hold here, by their groups: login, callback, ID token, sealing, lifetimes,
 // refresh, logout, cookies, cross-site requests, CORS, proxying, headers, operation, tokens in the page, APIs that verify.
 var standards = map[string]string{
-	"L": "1-11 13 15-17", "CB": "1-10", "ID": "1-14", "S": "1-9", "T": "1-5 8", "R": "1-6", "O": "1-4 10 11",
-	"C": "1-4 7-10 13 14", "X": "1-11", "K": "1-5", "P": "1-7 9-12", "H": "1-8", "G": "1-7",
+	"L": "1-11 13 15-17", "CB": "1-10", "ID": "1-14", "S": "1-9", "T": "1-6 8", "R": "1-6", "O": "1-4 10 11",
+	"C": "1-4 7-11 13 14", "X": "1-11", "K": "1-5", "P": "1-7 9-12", "H": "1-8", "G": "1-7",
 	"M": "1 2 5", "A": "1-8",
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -149,6 +150,8 @@ func TestParse_DefaultsOfTheSmallestFile(t *testing.T) {
 		{"session.idle", c.Session.Idle.String(), "30m0s"},
 		{"session.absolute", c.Session.Absolute.String(), "12h0m0s"},
 		{"session.same_site", c.Cookie.SameSite, "strict"},
+		{"session.max_sessions", strconv.Itoa(c.Session.MaxSessions), "0"},
+		{"session.when_full", c.Session.WhenFull, "end_oldest"},
 		{"prefix", c.Endpoints.Prefix, "/auth/"},
 		{"routes[0].auth", string(c.Routes[0].Auth), "required"},
 		{"providers.main.client_secret", c.Providers["main"].ClientSecret, "hunter2"},
@@ -184,6 +187,10 @@ func TestParse_Refuses(t *testing.T) {
 		{"URLWithPath", "https://app.example.com", "https://app.example.com/app", "1:6: url: \"https://app.example.com/app\" has a path"},
 		{"StoreOfLater", "routes:", "store: postgres://u:hunter2@db/app\nroutes:", "store: the store postgres: is not built yet"},
 		{"StoreMisspelt", "routes:", "store: sqllite:x\nroutes:", `did you mean "sqlite"?`},
+		{"T6_CountingWhatIsInBrowsers", "routes:", "session: {storage: sealed, max_sessions: 3}\nroutes:", "5:42: session.max_sessions: sessions that rest in browsers (session.storage: sealed) cannot be counted; write"},
+		{"T6_WhenFullOfNoLimit", "routes:", "session: {when_full: refuse}\nroutes:", "session.when_full: this is for session.max_sessions"},
+		{"T6_WhenFullUnknown", "routes:", "session: {max_sessions: 3, when_full: oldest}\nroutes:", "session.when_full: \"oldest\" is none of end_oldest, refuse"},
+		{"C11_LongerThanBrowsersKeep", "routes:", "session: {absolute: 400d}\nroutes:", "session.absolute: \"400d\" is too long; it is at most 8784h"},
 		{"StorageUnknown", "routes:", "session: {storage: cookie}\nroutes:", "session.storage: \"cookie\" is none of store, sealed"},
 		{"DeliveryOfNoKind", "routes:", "tokens: {delivery: cookies}\nroutes:", `did you mean "cookie"?`},
 		{"C14_DomainElsewhere", "routes:", "tokens: {delivery: cookie, domain: example.org}\nroutes:", `5:36: tokens.domain: "example.org" is neither the url's host app.example.com nor a parent`},

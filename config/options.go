@@ -41,6 +41,8 @@ func options(f *form, c *Config) {
 	f.duration(&c.Session.Absolute, "session.absolute", defaults.Absolute, time.Minute, year, "End a session this long after the login, whatever happens; at least `session.idle`.")
 	f.flag(&c.Session.Persistent, "session.persistent", defaults.Persistent, "Keep the cookie when the browser closes.")
 	f.word(&c.Cookie.SameSite, "session.same_site", "strict", []string{"strict", "lax"}, "`SameSite` of the session cookie.")
+	f.count(&c.Session.MaxSessions, "session.max_sessions", 0, 0, "How many sessions a person may have at a time; 0 for any number. Not with `session.storage: sealed`.")
+	f.word(&c.Session.WhenFull, "session.when_full", session.EndOldest, []string{session.EndOldest, session.Refuse}, "What a login beyond `session.max_sessions` does: the session that began first ends (`end_oldest`), or the login is refused (`refuse`).")
 	f.duration(&c.Session.CacheStale, "session.cache_stale", defaults.CacheStale, 0, time.Minute, "While the store is away, go on with sessions that were verified this recently; 0s to 60s.")
 	f.words(&c.Endpoints.Claims, "session.claims", []string{"sub", "name", "email", "picture", "preferred_username"}, "Claims that the page is told.", claim)
 	f.word(&c.Tokens.Delivery, "tokens.delivery", "proxy", delivery.Words, "How the access token reaches the API: `proxy`, only the gateway has it; `cookie`, the browser has it in an `HttpOnly` cookie; `split`, all but the signature in a cookie that script can read, the signature in an `HttpOnly` one; `memory`, the page asks `POST token` for it and keeps it in a variable.")
@@ -283,6 +285,12 @@ func together(f *form, c *Config) {
 			key = "session.idle"
 		}
 		f.conflict(key, "session.absolute (%s) is shorter than session.idle (%s)", short(c.Session.Absolute), short(c.Session.Idle))
+	}
+	switch {
+	case c.Session.MaxSessions > 0 && c.Cookie.Storage == "sealed":
+		f.conflict("session.max_sessions", "sessions that rest in browsers (session.storage: sealed) cannot be counted; write session.storage: store, or leave this out")
+	case c.Session.MaxSessions == 0 && f.has("session.when_full"):
+		f.conflict("session.when_full", "this is for session.max_sessions, which is not set")
 	}
 	if f.has("tls.cert") != f.has("tls.key") {
 		f.wrong(f.where("tls"), "tls wants both cert and key")

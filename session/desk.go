@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"hash/maphash"
 	"net/http"
 	"time"
 
@@ -17,12 +18,13 @@ type Desk struct {
 	renewer  *Renewer
 	options  Options
 	audit    audit.Sink
+	turns    turns
 }
 
 // NewDesk returns a desk over a storage and a delivery.
 func NewDesk(storage Storage, delivery Delivery, renewer *Renewer, options Options, sink audit.Sink) *Desk {
 	lister, _ := storage.(Lister)
-	return &Desk{storage: storage, lister: lister, delivery: delivery, renewer: renewer, options: options, audit: sink}
+	return &Desk{storage: storage, lister: lister, delivery: delivery, renewer: renewer, options: options, audit: sink, turns: turns{seed: maphash.MakeSeed()}}
 }
 
 // Look returns the session of r without counting as activity: it neither slides nor renews (T4). Its errors are

@@ -37,6 +37,7 @@ const (
 	ProviderRefused Code = "provider_refused"  // it refused our request: client credentials, redirect_uri, the code
 	ProviderLied    Code = "provider_lied"     // its answer breaks the standard: wrong issuer, signature, nonce, sub …
 	SessionTooLarge Code = "session_too_large" // what the provider gave does not fit into the cookies that this configuration keeps it in
+	SessionLimit    Code = "session_limit"     // the person has as many sessions as the configuration allows
 	GrantOver       Code = "grant_over"        // invalid_grant: the refresh token is dead, and the session with it
 
 	Conflict     Code = "conflict"      // another writer was first: read again

@@ -8,12 +8,14 @@ import (
 // Unchanged is what a change function returns to leave a session as it is.
 var Unchanged = errors.New("session: unchanged")
 
-// Options are the lifetimes of sessions. The zero value is not usable; DefaultOptions is.
+// Options are the lifetimes of sessions, and how many a person may have. The zero value is not usable; DefaultOptions is.
 type Options struct {
-	Idle       time.Duration // end a session after this long without a request; at least a minute
-	Absolute   time.Duration // end a session this long after the login, whatever happens; at least Idle
-	Persistent bool          // keep the cookie when the browser closes
-	CacheStale time.Duration // while the store is away, go on with sessions verified this recently; 0 to 60 s
+	Idle        time.Duration // end a session after this long without a request; at least a minute
+	Absolute    time.Duration // end a session this long after the login, whatever happens; at least Idle
+	Persistent  bool          // keep the cookie when the browser closes
+	MaxSessions int           // that a person may have at a time; 0: any number. It needs a Storage that is a Lister
+	WhenFull    string        // what a login beyond that does: EndOldest (default) or Refuse
+	CacheStale  time.Duration // while the store is away, go on with sessions verified this recently; 0 to 60 s
 }
 
 // DefaultOptions returns 30 minutes idle, 12 hours absolute, no persistence, 10 seconds stale.

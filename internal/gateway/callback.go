@@ -98,6 +98,13 @@ func (g *Gateway) open(w http.ResponseWriter, r *http.Request, grant session.Gra
 	}
 	// A provider of the same site, or SameSite=Lax, lets the older cookie come along: only it opens tokens, to be revoked.
 	old, noOld := g.Desk.Look(ctx, r)
+	replaced := []session.ID{pending.Replaces}
+	if noOld == nil {
+		replaced = append(replaced, old.ID)
+	}
+	if err := g.within(r, s, replaced); err != nil {
+		return err
+	}
 	if err := g.replace(r, pending.Replaces); err != nil {
 		return err
 	}
@@ -187,6 +194,18 @@ func (g *Gateway) hint(r *http.Request, grant session.Grant) {
 		g.Answers.Log.WarnContext(r.Context(), "the access token is opaque, not a JWT", "provider", grant.Provider,
 			telemetry.AttrHint, "if the API wants a JWT, set the provider's audience or resource")
 	}
+}
+
+// within holds the person to session.Options.MaxSessions. Where that refuses the login, what it would have replaced goes on.
+func (g *Gateway) within(r *http.Request, s *session.Session, replaced []session.ID) error {
+	err := g.Desk.Admit(r.Context(), s, replaced, func(l session.Listed) {
+		g.record(r, l.Event(audit.Ended, string(session.SessionLimit)))
+	})
+	if session.CodeOf(err) == session.SessionLimit {
+		g.record(r, s.Event(audit.LoginFailed, string(session.SessionLimit)))
+		g.Desk.Discard(s, string(session.SessionLimit))
+	}
+	return err
 }
 
 func (g *Gateway) replace(r *http.Request, id session.ID) error {

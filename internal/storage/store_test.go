@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -144,42 +146,51 @@ func TestLifetime(t *testing.T) {
 		{"T3_EndsWithTheRefreshToken", session.Tokens{Refresh: "r", RefreshExpires: time.Unix(5, 0)}, 0, false, 5 * time.Second},
 		{"T3_EndsWithTheAccessTokenWhenThereIsNoOther", session.Tokens{Expires: time.Unix(7, 0)}, time.Second, false, 7 * time.Second},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				g := newRig(t, lives, newProvider(0))
-				r := g.replica(t.Context(), t, memory.New())
-				began := time.Now()
-				for _, at := range []*time.Time{&c.tokens.Expires, &c.tokens.RefreshExpires} {
-					if !at.IsZero() {
-						*at = began.Add(time.Duration(at.Unix()) * time.Second)
-					}
-				}
-				_, value := r.login(t, c.tokens)
-				ask := r.use
-				if c.look {
-					ask = r.look
-				}
-				if c.every > 0 {
-					for time.Since(began)+c.every < c.ends {
-						time.Sleep(c.every)
-						if _, err := ask(value); err != nil {
-							t.Fatalf("after %v: %v", time.Since(began), err)
-						}
-					}
-				}
-				time.Sleep(time.Until(began.Add(c.ends - time.Millisecond)))
-				if _, err := r.look(value); err != nil {
-					t.Errorf("S7: a moment before its end: %v", err)
-				}
-				time.Sleep(time.Millisecond)
-				// S7: the browser still sends the cookie, whatever its Max-Age said.
-				_, err := r.use(value)
-				wantCode(t, "at its end", err, session.None)
-				_, err = r.look(value)
-				wantCode(t, "at its end", err, session.None)
-			})
+		inEachStorage(t, func(t *testing.T, storage string) {
+			t.Run(c.name, func(t *testing.T) { endsAt(t, storage, lives, c.tokens, c.every, c.look, c.ends) })
 		})
 	}
+}
+
+// endsAt wants a session to be served right before its end and not from then on.
+func endsAt(t *testing.T, storage string, lives session.Options, tokens session.Tokens, every time.Duration, look bool, ends time.Duration) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, lives, newProvider(0))
+		g.options.Storage = storage
+		r := g.replica(t.Context(), t, memory.New())
+		began := time.Now()
+		for _, at := range []*time.Time{&tokens.Expires, &tokens.RefreshExpires} {
+			if !at.IsZero() {
+				*at = began.Add(time.Duration(at.Unix()) * time.Second)
+			}
+		}
+		_, value := r.login(t, tokens)
+		ask := r.use
+		if look {
+			ask = r.look
+		}
+		for every > 0 && time.Since(began)+every < ends {
+			time.Sleep(every)
+			s, err := ask(value)
+			if err != nil {
+				t.Fatalf("after %v: %v", time.Since(began), err)
+			}
+			if next := r.written(s, value); next != "" {
+				value = next
+			}
+		}
+		time.Sleep(time.Until(began.Add(ends - time.Millisecond)))
+		if _, err := r.look(value); err != nil {
+			t.Errorf("S7: a moment before its end: %v", err)
+		}
+		time.Sleep(time.Millisecond)
+		// S7: the browser still sends the cookie, whatever its Max-Age said. A store has forgotten the session by then.
+		want := map[string]session.Code{"store": session.None, "sealed": session.Expired}[storage]
+		_, err := r.use(value)
+		wantCode(t, "at its end", err, want)
+		_, err = r.look(value)
+		wantCode(t, "at its end", err, want)
+	})
 }
 
 // A store that still has what is over (its clock is late) does not prolong anything.
@@ -234,18 +245,31 @@ func TestWrite_C11_MaxAgeOnlyWhenPersistent(t *testing.T) {
 		persistent, remember bool
 		want                 int
 	}{{"session cookie", false, false, 0}, {"option persistent", true, false, 3600 - 600}, {"login asked for it", false, true, 3600 - 600}} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				g := newRig(t, session.Options{Idle: 30 * time.Minute, Absolute: time.Hour, Persistent: c.persistent}, newProvider(0))
-				r := g.replica(t.Context(), t, memory.New())
-				s, _ := r.login(t, forever, func(s *session.Session) { s.Life.Remember = c.remember })
-				time.Sleep(10 * time.Minute)
-				w := httptest.NewRecorder()
-				r.Write(w, with(""), s)
-				cookies := w.Result().Cookies()
-				if len(cookies) != 1 || cookies[0].MaxAge != c.want {
-					t.Errorf("cookies %v, want one with Max-Age %d", cookies, c.want)
-				}
+		inEachStorage(t, func(t *testing.T, storage string) {
+			t.Run(c.name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					g := newRig(t, session.Options{Idle: 30 * time.Minute, Absolute: time.Hour, Persistent: c.persistent}, newProvider(0))
+					g.options.Storage = storage
+					r := g.replica(t.Context(), t, memory.New())
+					s, value := r.login(t, forever, func(s *session.Session) { s.Life.Remember = c.remember })
+					time.Sleep(10 * time.Minute)
+					w := httptest.NewRecorder()
+					r.Write(w, with(""), s)
+					if used, err := r.use(value); err != nil { // what a slide writes lasts as long
+						t.Fatal(err)
+					} else {
+						r.Write(w, with(value), used)
+					}
+					cookies := slices.DeleteFunc(w.Result().Cookies(), func(c *http.Cookie) bool { return c.MaxAge < 0 }) // of longer sessions
+					if want := map[string]int{"store": 1, "sealed": 2}[storage]; len(cookies) != want {
+						t.Errorf("%d cookies, want %d", len(cookies), want)
+					}
+					for _, got := range cookies {
+						if got.MaxAge != c.want {
+							t.Errorf("%v, want Max-Age %d", got, c.want)
+						}
+					}
+				})
 			})
 		})
 	}

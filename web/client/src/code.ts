@@ -26,6 +26,7 @@ export const codes = [
   "provider_refused", // it refused our request: client credentials, redirect_uri, the code
   "provider_lied", // its answer breaks the standard: wrong issuer, signature, nonce, sub …
   "session_too_large", // what the provider gave does not fit into the cookies that this configuration keeps it in
+  "session_limit", // the person has as many sessions as the configuration allows
   "grant_over", // invalid_grant: the refresh token is dead, and the session with it
   "conflict", // another writer was first: read again
   "unavailable", // the store is away
