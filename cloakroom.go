@@ -53,6 +53,7 @@ type Gateway struct {
 	live      *proxy.Live
 	metrics   *telemetry.Metrics
 	guard     *guard.Guard
+	ring      *seal.Keyring
 	trusted   origin.Proxies
 	answers   *answer.Answers
 	stop      context.CancelFunc
@@ -102,6 +103,9 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cloakroom: keys: %w", err)
 	}
+	if cfg.ReadKeys != nil {
+		ring.Follow(cfg.ReadKeys, func(err error) { toldKeys(cfg.Observe.Log, ring, err) })
+	}
 	metrics, err := telemetry.New(cfg.Observe.Metrics)
 	if err != nil {
 		return nil, fmt.Errorf("cloakroom: metrics: %w", err)
@@ -109,7 +113,10 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	sink := sinkOf(cfg.Observe.Audit, metrics)
 
 	ctx, stop := context.WithCancel(ctx)
-	g := &Gateway{cfg: cfg, own: own, local: own.Loopback(), trusted: trusted, metrics: metrics, stop: stop, providers: map[string]session.Provider{}}
+	g := &Gateway{
+		cfg: cfg, own: own, local: own.Loopback(), trusted: trusted, metrics: metrics, ring: ring, stop: stop,
+		providers: map[string]session.Provider{},
+	}
 	ok := false
 	defer func() {
 		if !ok {
@@ -359,6 +366,27 @@ func (g *Gateway) count(x *telemetry.Exchange, r *http.Request) {
 		Duration: took, Address: x.Address, Session: x.Session,
 	}
 	q.Log(g.cfg.Observe.Access.Handler())
+}
+
+// ReloadKeys reads the keys anew, by Config.ReadKeys, and takes them while requests go on. Keys that cannot be used are refused as a
+// whole, and those from before stay. What came of it is in the log as well.
+func (g *Gateway) ReloadKeys(ctx context.Context) error { return g.ring.Reload(ctx) }
+
+// toldKeys says what came of reading the keys anew.
+func toldKeys(log *slog.Logger, ring *seal.Keyring, err error) {
+	if err != nil {
+		log.Error("keys not reloaded, those from before stay", telemetry.AttrError, err.Error(), telemetry.AttrHint, "mend them and reload again")
+		return
+	}
+	var seals, opens []string
+	for _, k := range ring.Members() {
+		if k.Seals {
+			seals = append(seals, k.ID.String())
+		} else {
+			opens = append(opens, k.ID.String())
+		}
+	}
+	log.Info("keys reloaded", "seals", strings.Join(seals, " "), "opens", strings.Join(opens, " "))
 }
 
 // Drain ends the streams of signed-in people, WebSockets with the close code 1001, so that a server can shut down: give it to

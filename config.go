@@ -1,6 +1,7 @@
 package cloakroom
 
 import (
+	"context"
 	"log/slog"
 	"net/netip"
 
@@ -102,7 +103,7 @@ const BearerAccept = proxy.BearerAccept
 // default.
 type Config struct {
 	URL       string              // what the browser types: scheme, host and port, nothing else; https, but on this machine
-	Keys      []string            // secrets of the keyring; the first seals, all open. NewKey makes one
+	Keys      []string            // secrets of the keyring: keys, or texts of key files; the first seals, all open. NewKey makes one
 	Store     session.Store       // where sessions rest; the caller closes it after the gateway
 	Providers map[string]Provider // by name
 	Session   SessionOptions      // zero fields take the defaults
@@ -113,6 +114,10 @@ type Config struct {
 	Routes    []Route
 	Trusted   []netip.Prefix // proxies in front of us, whose X-Forwarded-For counts
 	Observe   Observe
+
+	// ReadKeys reads Keys anew, for [Gateway.ReloadKeys], and at most every 10 s when a cookie or record comes whose key is none of
+	// them. nil: they stay as they are.
+	ReadKeys func(context.Context) ([]string, error) `json:"-"`
 
 	// InsecureHTTP allows a URL of plain http on another host than this machine. Everyone on the network can then take
 	// sessions over.

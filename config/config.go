@@ -112,5 +112,6 @@ func Parse(name string, text []byte, environ []string) (*Config, error) {
 		return nil, r.problems
 	}
 	c.Warnings, c.inline = r.warnings, r.inline
+	c.ReadKeys = rereading(c.Keys, c.KeyFiles)
 	return c, nil
 }

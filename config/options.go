@@ -30,7 +30,7 @@ func options(f *form, c *Config) {
 	f.word(&c.Guard.CSRF, "csrf", "origin", []string{"origin", "header", "token"}, "How a request proves that it was meant, beside where it comes from: by nothing more (`origin`), by any `X-CSRF-Token` (`header`), or by the one of its session (`token`), in that header or in the form field `_csrf`.")
 	f.prefixes(&c.Trusted, "trusted_proxies", "Networks of the proxies in front, whose `X-Forwarded-For` counts.")
 	var keys []secret
-	f.secrets(&keys, &c.KeyFiles, "keys", "Keys of 32 bytes that seal cookies and records, each by itself or in a file of several. The first of the list seals, all open. `cloakroom keys new` makes one.", sealingKeys)
+	f.secrets(&keys, &c.KeyFiles, "keys", "Keys of 32 bytes that seal cookies and records, each by itself or in a [file of several](operations.md#rotation) that `cloakroom keys rotate` keeps. The first of the list seals, all open. `cloakroom keys new` makes one.", sealingKeys)
 	f.text(&c.StoreDSN, "store", "sqlite:cloakroom.db", "Where sessions rest: `sqlite:PATH`, or `memory:`, which forgets them at the end of the process. With `session.storage: sealed` it keeps only which sessions were ended and who renews, and is `memory:` unless it is set.", dsn)
 
 	f.each("providers", "NAME", "OpenID providers, by a name of your choice. One is needed.", func(f *form, name string) { provider(f, name, c) })

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -55,7 +56,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("TAKEN", strconv.Itoa(taken.Addr().(*net.TCPAddr).Port))
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status, "mode": mode, "hold": hold},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status, "mode": mode, "hold": hold, "word": word},
 	})
 }
 
@@ -83,6 +84,18 @@ func mode(ts *testscript.TestScript, _ bool, args []string) {
 	if got := strconv.FormatUint(uint64(at.Mode().Perm()), 8); got != args[0] {
 		ts.Fatalf("mode %s, want %s", got, args[0])
 	}
+}
+
+// word puts a word of the last standard output into a variable: word NAME LINE WORD
+func word(ts *testscript.TestScript, _ bool, args []string) {
+	line, err1 := strconv.Atoi(args[1])
+	n, err2 := strconv.Atoi(args[2])
+	ts.Check(errors.Join(err1, err2))
+	lines := strings.Split(ts.ReadFile("stdout"), "\n")
+	if line > len(lines) || n > len(strings.Fields(lines[line-1])) {
+		ts.Fatalf("no word %d in line %d", n, line)
+	}
+	ts.Setenv(args[0], strings.Fields(lines[line-1])[n-1])
 }
 
 // hold has a SQLite store open until the script ends, as a running gateway would: hold cloakroom.db

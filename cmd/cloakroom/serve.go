@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
 	"syscall"
 	"time"
 
@@ -49,6 +51,9 @@ func serveCommand() *cobra.Command {
 
 // serve runs until ctx ends, and then lets everything that was begun come to its end.
 func serve(ctx context.Context, cfg *config.Config, logs *logs) (err error) {
+	hangups := make(chan os.Signal, 1) // from the beginning: one that comes early must not end the program
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	for _, w := range cfg.Warnings {
 		logs.log.Warn(w)
 	}
@@ -100,9 +105,15 @@ func serve(ctx context.Context, cfg *config.Config, logs *logs) (err error) {
 	front.RegisterOnShutdown(gateway.Drain)
 	logs.log.Info("serving", "url", cfg.URL, "listen", public.Addr().String(), "admin", addressOf(private), "version", version())
 
-	select {
-	case <-ctx.Done():
-	case err = <-servers.failed:
+	for running := true; running; {
+		select {
+		case <-hangups:
+			_ = gateway.ReloadKeys(ctx) // which says in the log what came of it
+		case <-ctx.Done():
+			running = false
+		case err = <-servers.failed:
+			running = false
+		}
 	}
 	duties.draining.Store(true) // first, so that whoever spreads the load sends no more
 	logs.log.Info("draining", "at_most", drainWithin.String())

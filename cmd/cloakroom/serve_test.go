@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"net"
@@ -177,6 +179,83 @@ func TestServe_SIGTERMDrains(t *testing.T) {
 	if err != nil || !strings.Contains(string(log), `"path":"/slow"`) {
 		t.Errorf("the access log lacks the request: %s, %v", log, err)
 	}
+}
+
+// S8: keys are rotated, broken, mended and retired in the file, each time with a SIGHUP, and the process goes on.
+func TestServe_S8_SIGHUPReloadsKeys(t *testing.T) {
+	p := start(t, served, "ISSUER="+newProvider(t), "UPSTREAM=http://127.0.0.1:1")
+	file := filepath.Join(p.cmd.Dir, "cloakroom.key")
+	keys := func(args ...string) string {
+		t.Helper()
+		c := exec.Command("cloakroom", append([]string{"keys"}, args...)...)
+		c.Dir, c.Env = p.cmd.Dir, p.cmd.Env
+		out, err := c.CombinedOutput()
+		if err != nil {
+			t.Fatalf("keys %v: %v, %s", args, err, out)
+		}
+		return string(out)
+	}
+	hangUp := func(want string) map[string]any {
+		t.Helper()
+		if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		return p.await(want)
+	}
+	seals := func() string { // the key under which the process seals a login
+		t.Helper()
+		client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, Timeout: 10 * time.Second}
+		res, err := client.Get(p.public + "/auth/login")
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		for _, c := range res.Cookies() {
+			if raw, err := base64.RawURLEncoding.DecodeString(c.Value); err == nil && strings.Contains(c.Name, "login") {
+				return hex.EncodeToString(raw[:4])
+			}
+		}
+		t.Fatalf("no login began: %d %v", res.StatusCode, res.Header)
+		return ""
+	}
+	old := seals()
+	if line := hangUp("keys reloaded"); line["seals"] != old || line["opens"] != "" {
+		t.Errorf("nothing new: %v", line)
+	}
+	keys("rotate", "--now")
+	if got := seals(); got != old {
+		t.Errorf("%s seals before the signal, want %s", got, old)
+	}
+	line := hangUp("keys reloaded")
+	fresh, _ := line["seals"].(string)
+	if fresh == old || line["opens"] != old || seals() != fresh {
+		t.Errorf("rotated: %v, and %s seals", line, seals())
+	}
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, append(good, "c2hvcnQ\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	line = hangUp("keys not reloaded, those from before stay")
+	if text, _ := line["error"].(string); line["level"] != "ERROR" || !strings.HasSuffix(text, "cloakroom.key: line 6: a key is 32 bytes long, this one 5; make one with: cloakroom keys new") || line["hint"] != "mend them and reload again" {
+		t.Errorf("a bad file: %v", line)
+	}
+	if seals() != fresh {
+		t.Errorf("after a bad file %s seals, want %s", seals(), fresh)
+	}
+	if err := os.WriteFile(file, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	keys("retire", old)
+	if line := hangUp("keys reloaded"); line["seals"] != fresh || line["opens"] != "" || seals() != fresh {
+		t.Errorf("retired: %v, and %s seals", line, seals())
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	p.await("stopped")
 }
 
 // A provider that is down does not keep the gateway from starting; readiness says why.

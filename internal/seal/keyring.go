@@ -1,8 +1,11 @@
 package seal
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -11,6 +14,13 @@ import (
 // and what else was made from it follow.
 type Keyring struct {
 	current atomic.Pointer[ring]
+
+	read func(context.Context) ([]string, error) // nil: the keys stay as they are
+	told func(error)
+
+	reload sync.Mutex
+	made   time.Time
+	rest   atomic.Int64 // for so long from made on no unknown key has the texts read
 }
 
 // ring is the keys of a Keyring at one time. It never changes.
@@ -28,7 +38,7 @@ func NewKeyring(texts ...string) (*Keyring, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Keyring{}
+	r := &Keyring{made: time.Now()}
 	r.current.Store(now)
 	return r, nil
 }
@@ -56,8 +66,8 @@ func newRing(texts []string) (*ring, error) {
 		}
 		r.entries = append(r.entries, e.keys)
 	}
-	if len(r.byID) == 0 || len(r.byID) > maxKeys {
-		return nil, fmt.Errorf("a keyring has 1 to %d keys, not %d", maxKeys, len(r.byID))
+	if len(r.byID) == 0 || len(r.byID) > MaxKeys {
+		return nil, fmt.Errorf("a keyring has 1 to %d keys, not %d", MaxKeys, len(r.byID))
 	}
 	if r.index == nil {
 		r.index = derive(last.secret, "index", 32)
@@ -103,6 +113,93 @@ func (r *ring) sealer() KeyID {
 	return r.earliest().id
 }
 
+// What an unknown key may cost: whoever makes keys up has the texts read once in a while, and nobody wait for long.
+const (
+	reloadRest   = 10 * time.Second
+	reloadWithin = 2 * time.Second
+)
+
+// Follow has the ring read its texts anew by read: in Reload, and when something comes that an unknown key sealed. told hears what came
+// of it. Call it before the ring is used.
+func (r *Keyring) Follow(read func(context.Context) ([]string, error), told func(error)) {
+	r.read, r.told = read, told
+}
+
+// Reload reads the texts anew and takes what is in them now. If that is no ring, the one from before stays.
+func (r *Keyring) Reload(ctx context.Context) error {
+	r.reload.Lock()
+	defer r.reload.Unlock()
+	if r.read == nil {
+		return errors.New("there is nothing to read keys from")
+	}
+	_, err := r.take(ctx)
+	r.told(err)
+	return err
+}
+
+// take reports whether there was anything new.
+func (r *Keyring) take(ctx context.Context) (bool, error) {
+	texts, err := r.read(ctx)
+	if err != nil {
+		return false, err
+	}
+	next, err := newRing(texts)
+	if err != nil {
+		return false, err
+	}
+	before := r.current.Load()
+	if !Equal(next.index, before.index) && next.shares(before) {
+		return false, errors.New("the index key is another, though keys stayed: sessions could not be found, and ended ones not be told " +
+			"from others; put its line back, or restart to have it all the same")
+	}
+	if next.equal(before) {
+		return false, nil
+	}
+	r.current.Store(next)
+	return true, nil
+}
+
+func (r *ring) has(id KeyID) bool { _, ok := r.byID[id]; return ok }
+
+// shares reports whether two rings have a key in common.
+func (r *ring) shares(other *ring) bool {
+	for id := range r.byID {
+		if other.has(id) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *ring) equal(other *ring) bool {
+	same := func(a, b Key) bool { return a.id == b.id && a.activeFrom.Equal(b.activeFrom) }
+	entries := func(a, b []Key) bool { return slices.EqualFunc(a, b, same) }
+	return slices.EqualFunc(r.entries, other.entries, entries) && Equal(r.index, other.index)
+}
+
+// learns reports whether reading the texts anew made an unknown key known. Replicas do not get a new key all at the same moment.
+func (r *Keyring) learns(id KeyID) bool {
+	if r.read == nil || time.Since(r.made) < time.Duration(r.rest.Load()) {
+		return false
+	}
+	r.reload.Lock()
+	defer r.reload.Unlock()
+	if r.current.Load().has(id) {
+		return true
+	}
+	if time.Since(r.made) < time.Duration(r.rest.Load()) {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), reloadWithin)
+	defer cancel()
+	changed, err := r.take(ctx)
+	r.rest.Store(int64(time.Since(r.made) + reloadRest))
+	if changed || err != nil {
+		r.told(err)
+	}
+	return r.current.Load().has(id)
+}
+
 // derived is what a purpose needs of a ring, made once for each ring that a Keyring has. It costs its readers two atomic loads.
 type derived[T any] struct {
 	keys *Keyring
@@ -142,3 +239,40 @@ func (l *Lasting) Key() []byte { return l.key.get().value }
 
 // Sum returns 32 bytes that name text and tell nothing about it.
 func (l *Lasting) Sum(text []byte) [32]byte { return HMAC(l.Key(), text) }
+
+// Member is a key of a ring as people see it.
+type Member struct {
+	ID         KeyID
+	Text       int       // which of the ring's texts it is in
+	ActiveFrom time.Time // zero: since ever
+	Seals      bool      // now
+	Until      time.Time // it sealed until then, or will; zero: nobody knows
+}
+
+// Members are the keys, in the order of the texts.
+func (r *Keyring) Members() []Member {
+	now := r.current.Load()
+	turns := []time.Time{{}} // when another key may begin to seal
+	for _, k := range now.byID {
+		turns = append(turns, k.activeFrom)
+	}
+	slices.SortFunc(turns, time.Time.Compare)
+	until := map[KeyID]time.Time{}
+	for i, turn := range turns[1:] {
+		if k, ok := now.active(turns[i]); ok {
+			until[k.id] = turn
+		}
+	}
+	last, _ := now.active(turns[len(turns)-1])
+	delete(until, last.id)
+	var all []Member
+	for i, keys := range now.entries {
+		for _, k := range keys {
+			all = append(all, Member{ID: k.id, Text: i, ActiveFrom: k.activeFrom, Seals: k.id == now.sealer(), Until: until[k.id]})
+		}
+	}
+	return all
+}
+
+// Pinned reports whether the index key has a line of its own, so that any other key can go.
+func (r *Keyring) Pinned() bool { return r.current.Load().pinned }

@@ -27,8 +27,8 @@ type entry struct {
 	index []byte // nil: no line
 }
 
-// maxKeys bounds a ring.
-const maxKeys = 16
+// MaxKeys bounds a ring.
+const MaxKeys = 16
 
 func parseEntry(text string) (entry, error) {
 	var e entry
@@ -61,8 +61,8 @@ func (e *entry) read(line string) error {
 		raw, err := parseSecret(strings.TrimPrefix(words[1], indexPrefix))
 		e.index = raw
 		return err
-	case len(e.keys) == maxKeys:
-		return fmt.Errorf("a keyring has at most %d keys", maxKeys)
+	case len(e.keys) == MaxKeys:
+		return fmt.Errorf("a keyring has at most %d keys", MaxKeys)
 	}
 	k, err := ParseKey(words[0])
 	if err != nil {

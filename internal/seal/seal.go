@@ -89,9 +89,16 @@ func (b *Box) of(sealed []byte) (subkey, bool) {
 	if len(sealed) < Overhead {
 		return subkey{}, false
 	}
-	sub, ok := b.subkeys.get().value[KeyID(sealed[:4])]
+	id := KeyID(sealed[:4])
+	sub, ok := b.subkeys.get().value[id]
+	if !ok && b.subkeys.keys.learns(id) {
+		sub, ok = b.subkeys.get().value[id]
+	}
 	return sub, ok
 }
+
+// Knows reports whether there is a key of that name: whether what it sealed would be opened.
+func (b *Box) Knows(id KeyID) bool { return b.subkeys.keys.current.Load().has(id) }
 
 func sealWith(aead cipher.AEAD, id KeyID, plain, context []byte) []byte {
 	out := make([]byte, 4+12, len(plain)+Overhead)
@@ -162,6 +169,9 @@ func (m *MAC) Signer() (id KeyID, sum func(text []byte) [32]byte) {
 // takes the same time wherever they differ.
 func (m *MAC) Verify(id KeyID, text, sum []byte) bool {
 	key, ok := m.subkeys.get().value[id]
+	if !ok && m.subkeys.keys.learns(id) {
+		key, ok = m.subkeys.get().value[id]
+	}
 	if !ok || len(sum) < 16 || len(sum) > sha256.Size {
 		return false
 	}

@@ -91,6 +91,16 @@ func (e *envelope) open(text string, count int) (salt, plain []byte, ok bool) {
 	return salt, plain, err == nil
 }
 
+// envelopeSealer is the key that an envelope's text says it is sealed with.
+func envelopeSealer(text string) (id seal.KeyID) {
+	const before = saltSize - saltSize%3 // where four characters begin that the key id begins in
+	raw, err := base64.RawURLEncoding.DecodeString(text[1+before/3*4 : 1+(before+6)/3*4])
+	if err == nil {
+		copy(id[:], raw[saltSize-before:])
+	}
+	return id
+}
+
 // joined is the text of an envelope that comes in count cookies.
 func joined(p *cookie.Parts, count int) string {
 	if count == 1 {

@@ -44,6 +44,7 @@ type Sealed struct {
 // opened is an envelope that was opened before. It is never changed, only replaced.
 type opened struct {
 	text   string           // of the envelope: only who brings all of it again has the session
+	key    seal.KeyID       // under which it is sealed: while that is in the ring
 	s      *session.Session // Carried is its Generation
 	sealed time.Time        // what the envelope says of Life.Seen; the small cookie may say more
 	seen   string           // the small cookie from which s.Life.Seen is; "": there was none
@@ -148,7 +149,7 @@ func (c *Sealed) find(sent *cookie.Parts) (opened, bool) {
 		return opened{}, false
 	}
 	o, known := c.opened.GetIfPresent(key)
-	if known && c.matches(&o, sent, count) {
+	if known && c.envelopes.box.Knows(o.key) && c.matches(&o, sent, count) {
 		if o.seen == sent.Seen {
 			return o, true
 		}
@@ -162,7 +163,7 @@ func (c *Sealed) find(sent *cookie.Parts) (opened, bool) {
 		if err != nil {
 			return opened{}, false
 		}
-		o = opened{text: text, s: s, sealed: s.Life.Seen, names: c.denials.namesOf(s), next: o.next}
+		o = opened{text: text, key: envelopeSealer(text), s: s, sealed: s.Life.Seen, names: c.denials.namesOf(s), next: o.next}
 	}
 	s := *o.s
 	s.Life.Seen = later(o.sealed, c.openSeen(&s, sent.Seen))
@@ -340,7 +341,7 @@ func (c *Sealed) begin(next *session.Session, generation uint32) error {
 	}
 	s := *next
 	s.Carried = generation
-	c.opened.Set(keyUnder(s.Secret), opened{text: text, s: &s, sealed: s.Life.Seen, names: c.denials.namesOf(&s)})
+	c.opened.Set(keyUnder(s.Secret), opened{text: text, key: envelopeSealer(text), s: &s, sealed: s.Life.Seen, names: c.denials.namesOf(&s)})
 	return nil
 }
 
@@ -420,8 +421,8 @@ func (c *Sealed) handed(ctx context.Context, s *session.Session) (newest *sessio
 			return nil, 0, err
 		}
 		text, err := c.handoffs.OpenUnder(s.Secret, rec.Body, id[:])
-		if err != nil || len(text) < 8 {
-			return nil, 0, session.Fail(session.Internal, "read handoff", "it cannot be opened: do all replicas have the same keys?")
+		if err != nil || len(text) < 8 { // its key was retired, or somebody altered it: what came of the session nobody can tell
+			return nil, 0, session.Fail(session.Ended, "read handoff", "it cannot be opened: was its key retired, or is it not on all replicas?")
 		}
 		if len(text) == 8 {
 			leased := *s

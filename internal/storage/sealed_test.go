@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -447,6 +448,70 @@ func TestSealed_S8_OlderKey(t *testing.T) {
 		g.ring = ringOf(t, newer)
 		if s, err := g.replica(t.Context(), t, store).use(value); err != nil || s.Generation != 2 {
 			t.Errorf("without the older key: %v, %v", s, err)
+		}
+	})
+}
+
+// S8: once a key is retired, what it sealed is as good as none, also where it was opened before and is remembered.
+func TestSealed_S8_RetiredKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		older, newer := seal.NewKey(), seal.NewKey()
+		rotated := ringOf(t, older).WithKey(older, newer, time.Now().Add(time.Minute))
+		id, _ := ringOf(t, older).MAC("ticket").Signer()
+		text := rotated
+		p := newProvider(time.Minute)
+		g := newSealedRig(t, p)
+		g.ring = ringOf(t, text)
+		g.ring.Follow(func(context.Context) ([]string, error) { return []string{text}, nil }, func(error) {})
+		r := g.replica(t.Context(), t, memory.New())
+		synctest.Wait()
+		_, early := r.login(t, p.login())
+		time.Sleep(61 * time.Second)
+		s, err := r.use(early)
+		if err != nil || s.Generation != 2 {
+			t.Fatalf("%+v, %v", s, err)
+		}
+		late := r.written(s, early) // sealed by the newer one
+		_, other := r.login(t, forever)
+		text = ringOf(t, rotated).WithoutKey(rotated, id)
+		if err := g.ring.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		_, err = r.use(early)
+		wantCode(t, "cookies of the older key", err, session.None)
+		for name, value := range map[string]string{"the next generation": late, "a later login": other} {
+			if _, err := r.use(value); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	})
+}
+
+// S8: a renewal that is noted under a key that this replica has not, or no more, ends in a sign-out and never in a failure.
+func TestSealed_S8_HandoffOfAnUnknownKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		older, newer := seal.NewKey(), seal.NewKey()
+		p := newProvider(time.Minute)
+		g := newSealedRig(t, p)
+		store := memory.New()
+		g.ring = ringOf(t, newer, older)
+		ahead := g.replica(t.Context(), t, store)
+		g.ring = ringOf(t, older)
+		behind := g.replica(t.Context(), t, store)
+		synctest.Wait()
+		_, value := behind.login(t, p.login())
+		time.Sleep(61 * time.Second)
+		s, err := ahead.use(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next := ahead.written(s, value)
+		_, err = behind.use(value)
+		wantCode(t, "the older cookies", err, session.Ended)
+		_, err = behind.use(next)
+		wantCode(t, "the newer cookies", err, session.None)
+		if _, err := ahead.use(next); err != nil {
+			t.Errorf("where the key is: %v", err)
 		}
 	})
 }
