@@ -21,6 +21,7 @@ test: tools ## everything that must pass; installs what it needs
 
 test-all: test ## every combination, the model tests for longer, the fuzz targets for a minute each
 	go test -race -count=1 ./session ./internal/storage -rapid.checks=3000
+	cd e2e && E2E_ALL=1 node run.js lab
 	@$(MAKE) --no-print-directory fuzz
 
 tools: ## install what the tests need: Debian's browsers, npm packages

@@ -5,7 +5,10 @@ import { join } from 'node:path'
 
 // Every name a server of this suite goes by. The provider is reached as 127.0.0.1, which is another site than app.test
 // and needs no name service, so gateway, API and browsers all agree on it.
-const names = ['DNS:app.test', 'DNS:sibling.app.test', 'DNS:evil.test', 'DNS:localhost', 'IP:127.0.0.1']
+const names = [
+  'DNS:app.test', 'DNS:sibling.app.test', 'DNS:evil.test', 'DNS:localhost', 'IP:127.0.0.1',
+  'DNS:app.shop.test', 'DNS:evil.shop.test', // the laboratory's app, and its attacker on a sibling host
+]
 
 /** Makes a CA and one server certificate in dir, and a home folder whose Chromium trusts the CA. */
 export function makeCA(dir) {

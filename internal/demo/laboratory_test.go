@@ -96,7 +96,12 @@ func TestLab_JudgesByWhatTheAPIHas(t *testing.T) {
 		if home := sent.Header.Get("Location") + sent.Header.Get("Refresh"); !strings.Contains(home, "at=foreign") {
 			t.Errorf("the tab does not come home: %d %v", sent.StatusCode, sent.Header)
 		}
-		if n := tab.next("foreign"); !n.Done {
+		tab.next("foreign")
+		if n := tab.next("victim"); n.Do != "leave/0" {
+			t.Errorf("told %+v", n)
+		}
+		b.send("POST", tab.at+"/demo/lab/report", "application/json", `{"run":"`+tab.run+`","do":"leave/0"}`).want(t, http.StatusNoContent, "")
+		if n := tab.next("victim"); !n.Done {
 			t.Errorf("told %+v", n)
 		}
 		if got := tab.cell("script-cookie", "form-cross"); got.End != c.want.End || got.Is != c.want.Is || got.Why == "" {

@@ -126,6 +126,17 @@ func (h *house) serveMode(w http.ResponseWriter, r *http.Request) {
 			refuse(w, http.StatusInternalServerError, errors.New("the gateway could not be changed"))
 			return
 		}
+		forgetTokens(w, r)
 	}
 	writeJSON(w, http.StatusOK, h.mode())
+}
+
+// forgetTokens clears the cookies with a token that the gateway of before has set: the next one may not know them for its own, and
+// an API that gets a token in two ways refuses both.
+func forgetTokens(w http.ResponseWriter, r *http.Request) {
+	for _, c := range r.Cookies() {
+		if strings.HasSuffix(c.Name, "-access_token") || strings.HasSuffix(c.Name, "-access_token.sig") || strings.HasSuffix(c.Name, "-csrf") {
+			http.SetCookie(w, &http.Cookie{Name: c.Name, Path: "/", MaxAge: -1, Secure: strings.HasPrefix(c.Name, "__"), HttpOnly: true})
+		}
+	}
 }

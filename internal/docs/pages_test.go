@@ -32,6 +32,7 @@ func TestPages(t *testing.T) {
 		"endpoints.md": endpointsPage,
 		"errors.md":    errorsPage,
 		"logs.md":      logsPage,
+		"threats.md":   threatsPage,
 	} {
 		t.Run(name, func(t *testing.T) {
 			path, want := filepath.Join(root, "docs", name), page(t)

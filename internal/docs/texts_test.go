@@ -47,6 +47,25 @@ This page is made from ` + "`session/errors.go` and `internal/answer`" + `.
 | --- | --- | --- | --- |
 `
 
+	threatsIntroduction = `# Threats
+
+What an attacker gets, for every place in which Cloakroom can keep a session and its access token, and for three ways in which front ends keep
+one without a gateway. Nothing on this page is an opinion: it is made from what the laboratory of the demonstration measured, in Chromium, over
+https, on a host with a sibling and an attacker on another site. The browser suite attacks all of it anew and fails when a cell comes out otherwise.
+
+**See for yourself:** ` + "`cloakroom demo`, then `/lab/`" + ` on its page. It attacks in your own browser, and shows where that differs. Over plain http,
+as the demonstration runs by itself, some does: cookies have no prefix that the browser would enforce, and ports share them.
+
+What it cannot say: that an attack which is blocked here cannot be made in another way. What a row shows is that this attack, made in earnest,
+came to this. [Choosing](choosing.md) says which of the ways is for whom, [security](security.md) what is checked where.
+
+` + "`store` and `sealed` are `session.storage`; `proxy`, `cookie`, `split` and `memory` are `tokens.delivery`" + `, see [configuration](config.md#session).
+Everything else is as it is without a word in the configuration: ` + "`csrf: origin`, `same_site: strict`, no `tokens.domain`." + `
+
+✅ blocked · 🟠 partly · ❌ succeeds
+
+`
+
 	logsIntroduction = `# Logs and metrics
 
 ` + "`cloakroom serve`" + ` writes three logs, each by ` + "`log/slog`" + `: text on a terminal, one JSON object a line elsewhere (` + "`log.format`" + ` decides otherwise).

@@ -56,6 +56,7 @@ type visit struct {
 	begun   bool
 	entered int // how often the tab was sent to sign in
 	checked bool
+	left    bool   // the tab has signed out
 	cookies string // the browser's, as they last came to the app
 }
 
@@ -66,6 +67,9 @@ type cell struct {
 	made   int  // stops
 	out    bool // the tab was told to do the next one
 }
+
+// leave is what the tab does at the end of a visit: it signs out.
+const leave = "leave/0"
 
 func newRun(l *Lab, columns, attacks []string) (*run, error) {
 	if len(columns) == 0 || len(columns) > len(Columns) {
@@ -142,6 +146,12 @@ func (r *run) next(ctx context.Context, at place, q *http.Request) told {
 			v.abandon(err)
 		}
 		if len(v.cells) == 0 {
+			if v.entered > 0 && !v.left { // what the browser has of this column would be in the way of the next
+				if at != app {
+					return told{Go: r.lab.page(app, r)}
+				}
+				return told{Do: leave}
+			}
 			r.visits = r.visits[1:]
 			continue
 		}
@@ -187,8 +197,14 @@ func (r *run) report(ctx context.Context, do string, seen json.RawMessage, q *ht
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	v := r.visit()
-	if v == nil || len(v.cells) == 0 {
+	switch {
+	case v == nil:
 		return errors.New("nothing is under way")
+	case len(v.cells) == 0 && do == leave:
+		v.left = true
+		return nil
+	case len(v.cells) == 0:
+		return errors.New("something else is under way")
 	}
 	c := v.cells[0]
 	if !c.out || do != fmt.Sprintf("%s/%d", c.id, c.made) {

@@ -16,7 +16,16 @@ export function run(client) {
     },
     "send-open/0": ({ to }) => send(to, "open "),
     "live-session/0": ({ email }) => write(client, email),
+    "leave/0": () => leave(client),
   });
+}
+
+/** Not an attack: signs out, as the app does. */
+async function leave(client) {
+  if (client.end) return client.end();
+  const { csrf_token = "1" } = await client.session();
+  const { status } = await fetch("/auth/logout", { method: "POST", headers: { "X-CSRF-Token": csrf_token, Accept: "application/json" } });
+  return { status };
 }
 
 async function write(client, email) {
