@@ -11,15 +11,17 @@ import (
 )
 
 // standards are the numbered requirements that hold here, by their groups: login, callback, ID token, sealing, lifetimes,
-// refresh, logout, cookies, cross-site requests, CORS, proxying, headers, operation, tokens in the page, APIs that verify.
+// refresh, logout, cookies, cross-site requests, CORS, proxying, headers, operation, tokens in the page, APIs that verify,
+// accounts.
 var standards = map[string]string{
+	"U": "1-8 12",
 	"L": "1-11 13 15-17", "CB": "1-10", "ID": "1-14", "S": "1-9", "T": "1-6 8", "R": "1-6", "O": "1-4 10 11",
 	"C": "1-4 7-11 13 14", "X": "1-11", "K": "1-5", "P": "1-7 9-12", "H": "1-8", "G": "1-7",
 	"M": "1 2 5", "A": "1-8",
 }
 
 // named finds requirement numbers where tests are named after them.
-var named = regexp.MustCompile(`(?:^|[^A-Za-z0-9])((?:CB|ID|[LSTROCXKPHGMA])[0-9]{1,2})(?:[^A-Za-z0-9]|$)`)
+var named = regexp.MustCompile(`(?:^|[^A-Za-z0-9])((?:CB|ID|[LSTROCXKPHGMAU])[0-9]{1,2})(?:[^A-Za-z0-9]|$)`)
 
 // Every requirement is shown by a test that bears its number.
 func TestStandards_EachIsNamedByATest(t *testing.T) {

@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Code says how to react to an error. It decides the HTTP status, the sentence a person reads, the metric's label and
@@ -30,6 +31,14 @@ const (
 	LoginDenied Code = "login_denied" // the provider answered with an error parameter
 	LoginWeak   Code = "login_weak"   // the person did not sign in as strongly as the configuration asks (acr)
 
+	WrongCredentials Code = "wrong_credentials" // no account of ours has this identifier and this password, or it may not sign in
+	WrongPassword    Code = "wrong_password"    // the current password, asked for before a change, is not right
+	PasswordShort    Code = "password_short"    // a new password has too few characters
+	PasswordLong     Code = "password_long"     // a new password has more bytes than are taken
+	PasswordCommon   Code = "password_common"   // a new password is one of those that are tried first
+	BadIdentifier    Code = "bad_identifier"    // a new account cannot be called so
+	IdentifierTaken  Code = "identifier_taken"  // there is an account of that name
+
 	TokenInvalid  Code = "token_invalid"  // an access token that came without a session is not good for the route
 	TokenRequired Code = "token_required" // there is a session, but the request did not bring its access token along
 
@@ -54,6 +63,8 @@ type Error struct {
 	Op   string // what was being done: "load session", "redeem code"
 	Err  error  // why it failed; may be nil
 	Hint string // what an operator can do about it; may be empty
+
+	Wait time.Duration // after which another try makes sense; zero: not known
 }
 
 func (e *Error) Error() string {
@@ -101,6 +112,18 @@ func HintOf(err error) string {
 		err = e.Err
 	}
 	return ""
+}
+
+// WaitOf returns the first wait in err's chain, or zero.
+func WaitOf(err error) time.Duration {
+	var e *Error
+	for errors.As(err, &e) {
+		if e.Wait > 0 {
+			return e.Wait
+		}
+		err = e.Err
+	}
+	return 0
 }
 
 // Over reports whether err says that a session ended because of this very request: its grant turned out to be dead, or its

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -66,7 +67,7 @@ func (a *Answers) Fail(w http.ResponseWriter, r *http.Request, err error) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	if row.status == http.StatusServiceUnavailable || row.status == http.StatusTooManyRequests {
-		h.Set("Retry-After", "5")
+		h.Set("Retry-After", RetryAfter(err))
 	}
 	navigation := origin.IsNavigation(r)
 	switch {
@@ -88,6 +89,15 @@ func (a *Answers) Fail(w http.ResponseWriter, r *http.Request, err error) {
 	default:
 		a.problem(w, r, code, row, id)
 	}
+}
+
+// RetryAfter is the header of that name for an answer to err: whole seconds.
+func RetryAfter(err error) string {
+	wait := session.WaitOf(err)
+	if wait <= 0 {
+		wait = 5 * time.Second
+	}
+	return strconv.Itoa(int((wait + time.Second - 1) / time.Second))
 }
 
 // log writes an error where an operator looks: a fault as such, a refusal as a line for those who look closer.

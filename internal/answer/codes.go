@@ -38,6 +38,15 @@ var rows = map[session.Code]row{
 	session.LoginDenied: {http.StatusForbidden, "Signing in was not completed", "The sign-in service did not let you in, or you cancelled. You can try again.", false, true},
 	session.LoginWeak:   {http.StatusForbidden, "A stronger sign-in is needed", "You signed in, but not in a way that is enough for this application: it asks for more, a second factor perhaps. Please try again and use it.", false, true},
 
+	// 422, not 401: nothing that the client can do by itself helps, and a new login is what it is in the middle of.
+	session.WrongCredentials: {http.StatusUnprocessableEntity, "That did not match", "There is no account here with this name and this password.", false, true},
+	session.WrongPassword:    {http.StatusForbidden, "That is not your password", "The current password is not right, so nothing was changed.", false, true},
+	session.PasswordShort:    {http.StatusUnprocessableEntity, "This password is too short", "Please take a password of at least 8 characters. Longer is better: a few words are fine.", false, true},
+	session.PasswordLong:     {http.StatusUnprocessableEntity, "This password is too long", "Please take a password of at most 1024 bytes.", false, true},
+	session.PasswordCommon:   {http.StatusUnprocessableEntity, "This password is easily guessed", "It is among those that are tried first. Please take another one: a few words that only you put together are fine.", false, true},
+	session.BadIdentifier:    {http.StatusUnprocessableEntity, "This name cannot be used", "An e-mail address looks like name@example.com, with plain Latin letters before the @. A user name has 2 to 64 letters and digits of one alphabet, without spaces.", false, true},
+	session.IdentifierTaken:  {http.StatusConflict, "There is such an account already", "If it is yours, sign in with it. If not, please take another name.", false, true},
+
 	session.TokenInvalid:  {http.StatusUnauthorized, "This access token is no good here", "The access token that came with the request is not for this place, or its time is over.", false, false},
 	session.TokenRequired: {http.StatusUnauthorized, "Not to be opened like this", "This address is for the application's own requests. Going back to the start of the application helps.", false, false},
 

@@ -154,7 +154,11 @@ func private(path string) error {
 }
 
 func dsn(path string, options ...string) string {
-	query := fmt.Sprintf("_pragma=busy_timeout(%d)&_pragma=synchronous(NORMAL)", busyTimeout.Milliseconds())
+	return dsnWith(path, busyTimeout, "NORMAL", options...)
+}
+
+func dsnWith(path string, busy time.Duration, synchronous string, options ...string) string {
+	query := fmt.Sprintf("_pragma=busy_timeout(%d)&_pragma=synchronous(%s)", busy.Milliseconds(), synchronous)
 	for _, o := range options {
 		query += "&" + o
 	}

@@ -20,6 +20,13 @@ export const codes = [
   "login_loop", // signing in starts over again and again: mostly a browser that refuses cookies
   "login_denied", // the provider answered with an error parameter
   "login_weak", // the person did not sign in as strongly as the configuration asks (acr)
+  "wrong_credentials", // no account of ours has this identifier and this password, or it may not sign in
+  "wrong_password", // the current password, asked for before a change, is not right
+  "password_short", // a new password has too few characters
+  "password_long", // a new password has more bytes than are taken
+  "password_common", // a new password is one of those that are tried first
+  "bad_identifier", // a new account cannot be called so
+  "identifier_taken", // there is an account of that name
   "token_invalid", // an access token that came without a session is not good for the route
   "token_required", // there is a session, but the request did not bring its access token along
   "provider_down", // not reachable, too slow, or a 5xx

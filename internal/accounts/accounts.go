@@ -1,0 +1,197 @@
+// Package accounts has people of our own: who they are, their passwords, and how often one may guess.
+//
+// It knows no HTTP: the endpoints are in internal/gateway, the pages in internal/ui.
+package accounts
+
+import (
+	"context"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// Accounts is all of them. It is safe for concurrent use.
+type Accounts struct {
+	o        Options
+	db       *database
+	hasher   *hasher
+	throttle *throttle
+}
+
+// New opens the accounts in o.Database and brings their tables up to date.
+func New(ctx context.Context, o Options) (*Accounts, error) {
+	o = o.withDefaults()
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	db, err := openDatabase(ctx, o.Database)
+	if err != nil {
+		return nil, err
+	}
+	return &Accounts{o: o, db: db, hasher: newHasher(o.Hash), throttle: newThrottle()}, nil
+}
+
+// Login is what people call themselves: LoginEmail or LoginUsername.
+func (a *Accounts) Login() string { return a.o.Login }
+
+// Registers reports whether people may register by themselves.
+func (a *Accounts) Registers() bool { return !a.o.RegisterOff }
+
+// SignIn returns the account of an identifier, if the password is right and it may sign in. address is the client's. WrongCredentials
+// is the one answer to an unknown identifier, a wrong password and a disabled account, and takes the same time for all of them.
+// TooMany: too many were wrong; its wait says when to come again. ProviderDown: the database is away, or too many wait.
+func (a *Accounts) SignIn(ctx context.Context, identifier, password, address string) (*Account, error) {
+	key, err := keyOf(a.o.Login, strings.TrimSpace(identifier))
+	if err != nil {
+		key = "" // nobody can be called so: it is an unknown identifier like others
+	}
+	attempt, pause, err := a.throttle.Attempt(key, address)
+	if err != nil {
+		return nil, err
+	}
+	find := func() (*Account, error) { return a.db.byKey(ctx, a.o.Login, key) }
+	account, err := a.verify(ctx, find, password, pause)
+	if err != nil {
+		if session.CodeOf(err) != session.WrongCredentials {
+			attempt.TakeBack()
+		}
+		return account, err
+	}
+	attempt.Right()
+	a.grow(ctx, account, password)
+	return account, nil
+}
+
+// verify finds an account and looks at its password, whether or not there is such an account. With WrongCredentials comes the one that
+// somebody tried to enter, if there is one.
+func (a *Accounts) verify(ctx context.Context, find func() (*Account, error), password string, pause time.Duration) (*Account, error) {
+	if err := sleep(ctx, pause); err != nil {
+		return nil, err
+	}
+	account, err := find()
+	if err != nil {
+		return nil, err
+	}
+	wrong := func(why string) (*Account, error) {
+		return account, session.Fail(session.WrongCredentials, "sign in", "%s", why)
+	}
+	if len(password) > mostPassword {
+		return wrong("a longer password than any") // whoever is meant
+	}
+	stored := ""
+	if account != nil {
+		stored = account.password
+	}
+	same, err := a.hasher.Verify(ctx, stored, password)
+	switch {
+	case err != nil:
+		return nil, err
+	case account == nil:
+		return wrong("there is no such account")
+	case !same:
+		return wrong("the password is another")
+	case !account.Disabled.IsZero():
+		return wrong("the account is disabled")
+	}
+	return account, nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return &session.Error{Code: session.ProviderDown, Op: "sign in", Err: ctx.Err()}
+	}
+}
+
+// grow hashes a password again that is known for a moment, where hashes cost more now than when it was chosen. If that fails it stays
+// as it is: the person is signed in all the same.
+func (a *Accounts) grow(ctx context.Context, account *Account, password string) {
+	if !a.hasher.Outgrown(account.password) {
+		return
+	}
+	if hash, err := a.hasher.Hash(ctx, password); err == nil {
+		_ = a.db.rehash(ctx, account, hash)
+	}
+}
+
+// Registration is what a new account is made of.
+type Registration struct {
+	Identifier string
+	Password   string
+	Name       string // how the person wants to be called; may be ""
+}
+
+// mostDisplayName bounds the name of a person, in bytes.
+const mostDisplayName = 200
+
+// Register makes an account. address is the client's. BadIdentifier, PasswordShort, PasswordLong, PasswordCommon: it cannot be;
+// IdentifierTaken: there is one; TooMany: too many were tried from this address.
+func (a *Accounts) Register(ctx context.Context, r Registration, address string) (*Account, error) {
+	const op = "register"
+	if a.o.RegisterOff {
+		return nil, session.Fail(session.NotFound, op, "registering is off")
+	}
+	// Every try counts, also a good one: it tells whether there is such an account.
+	if err := a.throttle.Register(address); err != nil {
+		return nil, err
+	}
+	return a.Add(ctx, r)
+}
+
+// Add is Register by an operator: nothing limits it.
+func (a *Accounts) Add(ctx context.Context, r Registration) (*Account, error) {
+	r.Identifier, r.Name = strings.TrimSpace(r.Identifier), strings.TrimSpace(r.Name)
+	key, err := keyOf(a.o.Login, r.Identifier)
+	if err != nil {
+		return nil, err
+	}
+	if len(r.Name) > mostDisplayName || !utf8.ValidString(r.Name) || strings.ContainsFunc(r.Name, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+		return nil, session.Fail(session.BadRequest, "register", "a name of more than %d bytes, or not printable", mostDisplayName)
+	}
+	if err := fit(r.Password, key); err != nil {
+		return nil, err
+	}
+	hash, err := a.hasher.Hash(ctx, r.Password) // first: it takes the same time whether there is such an account
+	if err != nil {
+		return nil, err
+	}
+	return a.db.add(ctx, a.o.Login, r.Identifier, key, r.Name, hash)
+}
+
+// ChangePassword sets a new password, if the current one is right, and begins a new epoch: what was signed in before is over at its
+// next renewal. WrongPassword: it is not right, or there is no such account any more; TooMany, PasswordShort and so on: see SignIn and Register.
+func (a *Accounts) ChangePassword(ctx context.Context, id, current, next, address string) (*Account, error) {
+	const op = "change password"
+	attempt, pause, err := a.throttle.Attempt(id, address)
+	if err != nil {
+		return nil, err
+	}
+	find := func() (*Account, error) { return a.db.byID(ctx, id) }
+	account, err := a.verify(ctx, find, current, pause)
+	if session.CodeOf(err) == session.WrongCredentials {
+		return account, &session.Error{Code: session.WrongPassword, Op: op, Err: err}
+	} else if err != nil {
+		attempt.TakeBack()
+		return nil, err
+	}
+	attempt.Right()
+	key, err := keyOf(a.o.Login, account.Identifier(a.o.Login))
+	if err != nil {
+		key = "" // the configuration has another kind of identifier now
+	}
+	if err := fit(next, key); err != nil {
+		return nil, err
+	}
+	hash, err := a.hasher.Hash(ctx, next)
+	if err != nil {
+		return nil, err
+	}
+	return account, a.db.setPassword(ctx, account, hash)
+}

@@ -1,0 +1,132 @@
+package accounts
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/internal/seal"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// Account is one person's.
+type Account struct {
+	ID            string // random, 22 characters: the subject of sessions and tokens
+	Email         string // as typed; "" for none
+	EmailVerified time.Time
+	Username      string // as typed; "" for none
+	Name          string
+	Created       time.Time
+	Disabled      time.Time // zero: not
+
+	epoch    int64
+	password string // its hash
+}
+
+// Identifier is what the person signs in with.
+func (a *Account) Identifier(login string) string {
+	if login == LoginUsername {
+		return a.Username
+	}
+	return a.Email
+}
+
+const columns = "id, COALESCE(email, ''), email_verified, COALESCE(username, ''), name, created, disabled, epoch, password"
+
+// scanAccount reads the columns.
+func scanAccount(row interface{ Scan(...any) error }) (*Account, error) {
+	var a Account
+	var verified, created, disabled int64
+	if err := row.Scan(&a.ID, &a.Email, &verified, &a.Username, &a.Name, &created, &disabled, &a.epoch, &a.password); err != nil {
+		return nil, err
+	}
+	a.EmailVerified, a.Created, a.Disabled = timeOf(verified), timeOf(created), timeOf(disabled)
+	return &a, nil
+}
+
+func timeOf(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+// keyColumn is where an identifier's key stands.
+func keyColumn(login string) string {
+	if login == LoginUsername {
+		return "username_key"
+	}
+	return "email_key"
+}
+
+// one returns the account of a row, and nil for no row.
+func (d *database) one(ctx context.Context, op, where string, args ...any) (*Account, error) {
+	ctx, cancel := context.WithTimeout(ctx, budget)
+	defer cancel()
+	a, err := scanAccount(d.db.QueryRowContext(ctx, "SELECT "+columns+" FROM account WHERE "+where, args...))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	return a, fail(op, err)
+}
+
+// byKey finds an account by the key of its identifier; nil: there is none.
+func (d *database) byKey(ctx context.Context, login, key string) (*Account, error) {
+	return d.one(ctx, "find account", keyColumn(login)+" = ?", key)
+}
+
+// byID finds an account; nil: there is none.
+func (d *database) byID(ctx context.Context, id string) (*Account, error) {
+	return d.one(ctx, "find account", "id = ?", id)
+}
+
+// add makes an account. IdentifierTaken: another has its key, if only since a moment.
+func (d *database) add(ctx context.Context, login, typed, key, name, hash string) (*Account, error) {
+	const op = "add account"
+	a := &Account{ID: seal.RandomText(16), Name: name, Created: time.Now().UTC().Truncate(time.Millisecond), epoch: 1, password: hash}
+	var email, emailKey, username, usernameKey any
+	if login == LoginUsername {
+		a.Username, username, usernameKey = typed, typed, key
+	} else {
+		a.Email, email, emailKey = typed, typed, key
+	}
+	rows, err := d.change(ctx, op,
+		"INSERT INTO account (id, email, email_key, email_verified, username, username_key, name, password, epoch, created, disabled) "+
+			"VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING",
+		a.ID, email, emailKey, username, usernameKey, name, hash, a.epoch, millis(a.Created))
+	if err == nil && rows == 0 {
+		err = session.Fail(session.IdentifierTaken, op, "there is one of that name")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// rehash puts a costlier hash of the same password in the place of the old one, if that is still there.
+func (d *database) rehash(ctx context.Context, a *Account, hash string) error {
+	_, err := d.change(ctx, "rehash password", "UPDATE account SET password = ? WHERE id = ? AND password = ?", hash, a.ID, a.password)
+	return err
+}
+
+// setPassword changes the password and begins a new epoch. Conflict: it was changed meanwhile, or the account is gone.
+func (d *database) setPassword(ctx context.Context, a *Account, hash string) error {
+	const op = "change password"
+	rows, err := d.change(ctx, op, "UPDATE account SET password = ?, epoch = epoch + 1 WHERE id = ? AND epoch = ?", hash, a.ID, a.epoch)
+	if err == nil && rows == 0 {
+		err = session.Fail(session.Conflict, op, "the account was changed at the same time")
+	}
+	if err != nil {
+		return err
+	}
+	a.epoch, a.password = a.epoch+1, hash
+	return nil
+}

@@ -1,0 +1,14 @@
+-- Times are Unix time in milliseconds; 0 is never. Keys are how a text is looked up, see identifier.go.
+CREATE TABLE account (
+	id             TEXT    PRIMARY KEY, -- random; the subject of sessions and tokens
+	email          TEXT,                -- as typed
+	email_key      TEXT    UNIQUE,
+	email_verified INTEGER NOT NULL,    -- when
+	username       TEXT,                -- as typed
+	username_key   TEXT    UNIQUE,
+	name           TEXT    NOT NULL,
+	password       TEXT    NOT NULL,    -- a hash, or '' for none
+	epoch          INTEGER NOT NULL,    -- of the credentials: what was signed in under an older one is over
+	created        INTEGER NOT NULL,
+	disabled       INTEGER NOT NULL     -- when
+);

@@ -1,0 +1,91 @@
+package accounts
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Options are what the accounts obey. Database is needed; the zero value of the rest is its default.
+type Options struct {
+	Database    *sql.DB // where the accounts are: of store/sqlite.OpenAccounts; the caller closes it
+	Login       string  // what people call themselves: LoginEmail (default) or LoginUsername
+	RegisterOff bool    // nobody can register by themselves
+	Hash        Hash
+}
+
+// What Options.Login may say.
+const (
+	LoginEmail    = "email"
+	LoginUsername = "username"
+)
+
+// Hash is the cost of an argon2id hash. The zero value is the default: 47104 KiB, once, in one thread.
+type Hash struct {
+	Memory  int // KiB
+	Time    int // passes over the memory
+	Threads int
+}
+
+// minimal are costs that are worth as much as the least recommended one each (OWASP, Password Storage), by memory.
+var minimal = []Hash{{7168, 5, 1}, {9216, 4, 1}, {12288, 3, 1}, {19456, 2, 1}, {47104, 1, 1}}
+
+// Limits of what a hash may cost, whoever wrote it: one login must not stop the others.
+const (
+	mostMemory  = 256 << 10 // KiB
+	mostTime    = 32
+	mostThreads = 16
+)
+
+func (o Options) withDefaults() Options {
+	if o.Login == "" {
+		o.Login = LoginEmail
+	}
+	o.Hash = o.Hash.WithDefaults()
+	return o
+}
+
+// WithDefaults fills in what h leaves open.
+func (h Hash) WithDefaults() Hash {
+	if h.Memory == 0 {
+		h.Memory = 47104
+	}
+	if h.Time == 0 {
+		h.Time = 1
+	}
+	if h.Threads == 0 {
+		h.Threads = 1
+	}
+	return h
+}
+
+// Check says what is wrong with h, its defaults filled in: it is weaker than any that is recommended, or out of bounds.
+func (h Hash) Check() error {
+	if h.Memory > mostMemory || h.Time < 1 || h.Time > mostTime || h.Threads < 1 || h.Threads > mostThreads {
+		return fmt.Errorf("memory is at most %d KiB, time 1 to %d, threads 1 to %d", mostMemory, mostTime, mostThreads)
+	}
+	for _, m := range minimal {
+		if h.Memory >= m.Memory && h.Time >= m.Time {
+			return nil
+		}
+	}
+	return errors.New("this is easily guessed; take at least memory 47104 with time 1, or 19456 with 2, 12288 with 3, 9216 with 4, 7168 with 5")
+}
+
+func (o Options) check() error {
+	var wrong []error
+	if o.Database == nil {
+		wrong = append(wrong, errors.New("a database is needed"))
+	}
+	if o.Login != LoginEmail && o.Login != LoginUsername {
+		wrong = append(wrong, fmt.Errorf("login: %q is neither email nor username", o.Login))
+	}
+	if err := o.Hash.Check(); err != nil {
+		wrong = append(wrong, fmt.Errorf("hash: %w", err))
+	}
+	return errors.Join(wrong...)
+}
+
+// budget bounds what a call waits for the database.
+const budget = 5 * time.Second
