@@ -8,17 +8,21 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom"
+	"github.com/cloakroom-go/cloakroom/conformance/fakeop"
 )
 
 // process is the program at work.
@@ -35,11 +39,23 @@ type process struct {
 func start(t *testing.T, config string, environ ...string) *process {
 	t.Helper()
 	dir := t.TempDir()
+	prepare(t, dir, config)
+	return startIn(t, dir, environ...)
+}
+
+// prepare writes what a gateway starts from.
+func prepare(t *testing.T, dir, config string) {
+	t.Helper()
 	for name, text := range map[string]string{"cloakroom.yaml": config, "cloakroom.key": cloakroom.NewKey()} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// startIn is start in a folder that has all it needs, perhaps from the process before.
+func startIn(t *testing.T, dir string, environ ...string) *process {
+	t.Helper()
 	p := &process{t: t, lines: make(chan map[string]any, 100), stdout: filepath.Join(dir, "stdout")}
 	out, err := os.Create(p.stdout)
 	if err != nil {
@@ -369,4 +385,99 @@ func raw(t *testing.T, server, text string) int {
 	}
 	res.Body.Close()
 	return res.StatusCode
+}
+
+// SIGTERM while a renewal is under way: the provider has rotated the refresh token and its answer is still to come. Were the new
+// tokens not stored, the session would be lost, since the old refresh token is dead.
+func TestServe_SIGTERMDuringARenewal(t *testing.T) {
+	op := fakeop.New(t, fakeop.AccessLifetime(time.Second))
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Header.Get("Authorization")) }))
+	defer upstream.Close()
+	dir := t.TempDir()
+	prepare(t, dir, served)
+	run := func() *process {
+		return startIn(t, dir, "ISSUER="+op.Issuer(), "UPSTREAM="+upstream.URL,
+			"CLOAKROOM_PROVIDERS__MAIN__CLIENT_ID="+fakeop.ClientID, "CLOAKROOM_PROVIDERS__MAIN__CLIENT_SECRET="+fakeop.ClientSecret)
+	}
+	p := run()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	browser := &http.Client{
+		Jar: jar, Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	ask := func(path string) (status int, body, location string) {
+		res, err := browser.Get(p.public + path)
+		if err != nil {
+			t.Error(err)
+			return 0, "", ""
+		}
+		defer res.Body.Close()
+		text, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		return res.StatusCode, string(text), res.Header.Get("Location")
+	}
+	_, _, location := ask("/auth/login")
+	to, err := url.Parse(location)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask("/auth/callback?" + op.Visit(to).Encode())
+	status, first, _ := ask("/api/x")
+	if status != 200 || first == "" {
+		t.Fatalf("signed in: %d", status)
+	}
+
+	rotated, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	op.Tell(fakeop.Tokens(func(map[string]any) { once.Do(func() { close(rotated); <-release }) }))
+	var requests sync.WaitGroup
+	for waiting := true; waiting; {
+		select {
+		case <-rotated:
+			waiting = false
+		case <-time.After(10 * time.Millisecond): // a browser that asks now and then
+			requests.Go(func() {
+				if status, _, _ := ask("/api/x"); status != 200 {
+					t.Errorf("while it was renewed: %d", status)
+				}
+			})
+		}
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	p.await("draining")
+	close(release)
+	requests.Wait()
+	p.await("stopped")
+	for range p.lines {
+	}
+	if err := p.cmd.Wait(); err != nil {
+		t.Errorf("exit: %v", err)
+	}
+	if n := op.Refreshes(); n != 1 {
+		t.Errorf("%d refreshes before the restart", n)
+	}
+
+	// The second life goes on with what the first one stored: the access token until it is over, then the refresh token.
+	op.Tell(fakeop.AccessLifetime(time.Hour))
+	p = run()
+	status, second, _ := ask("/api/x")
+	if status != 200 || second == "" || second == first {
+		t.Fatalf("after the restart: %d, with another token: %t", status, second != first)
+	}
+	last := second
+	for limit := time.Now().Add(10 * time.Second); last == second; time.Sleep(10 * time.Millisecond) {
+		if status, last, _ = ask("/api/x"); status != 200 || time.Now().After(limit) {
+			t.Fatalf("the new refresh token does not renew: %d", status)
+		}
+	}
+	if n := op.Refreshes(); n != 2 {
+		t.Errorf("%d refreshes", n)
+	}
 }
