@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/telemetry"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -150,14 +151,46 @@ func (c *call) takeBody() bool {
 	return true
 }
 
+// bodyStall is how long a request without a session may send nothing of its body: it would hold a connection here and one to the
+// upstream, for as long as it likes, and anybody can do that. How long all of it takes does not matter.
+const bodyStall = time.Minute
+
+var errStalled = errors.New("the rest of the request's body does not come")
+
 // requestBody remembers why reading a body stopped. To the transport every failure looks like the upstream's.
 type requestBody struct {
 	io.ReadCloser
 	whole  atomic.Bool // it was read to its end
 	failed atomic.Pointer[error]
+	limit  time.Duration // for one read, if stall is set
+	stall  *time.Timer   // runs while a read waits
+}
+
+// serveUpload forwards a request without a session, whose body has to keep coming.
+func (c *call) serveUpload() {
+	ctx, cancel := context.WithCancelCause(c.in.Context())
+	defer cancel(nil)
+	// The transport waits for a read that is under way, and so does the server, which would take the rest.
+	giveUp := func() { _ = http.NewResponseController(c.Exchange).SetReadDeadline(time.Now()) }
+	c.body.stalls(c.upstream.proxy.stall, func() { cancel(errStalled); giveUp() })
+	c.upstream.reverse.ServeHTTP(c, c.request(ctx))
+	c.scrubTrailers()
+	if context.Cause(ctx) == errStalled {
+		giveUp()
+	}
+}
+
+// stalls has f called when a read waits for longer than limit. Call it before the first read.
+func (b *requestBody) stalls(limit time.Duration, f func()) {
+	b.limit, b.stall = limit, time.AfterFunc(limit, f)
+	b.stall.Stop()
 }
 
 func (b *requestBody) Read(p []byte) (int, error) {
+	if b.stall != nil {
+		b.stall.Reset(b.limit)
+		defer b.stall.Stop()
+	}
 	n, err := b.ReadCloser.Read(p)
 	switch err {
 	case nil:
@@ -203,6 +236,8 @@ func (c *call) reason(ctx context.Context, err error) error {
 		return &session.Error{Code: session.Unavailable, Op: "open a stream", Err: errDraining}
 	case context.Cause(ctx) == errSessionOver:
 		return &session.Error{Code: session.Ended, Op: "open a stream", Err: errSessionOver}
+	case context.Cause(ctx) == errStalled:
+		return &session.Error{Code: session.BadRequest, Op: "read the request's body", Err: errStalled}
 	case ctx.Err() == context.Canceled:
 		// The client has gone. Should anyone still listen, an answer that breaks off is better than an empty one.
 		panic(http.ErrAbortHandler)

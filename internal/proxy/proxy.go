@@ -38,6 +38,7 @@ type Proxy struct {
 	none     *telemetry.RouteMeter // requests for which there is no route
 	identity map[string]bool       // headers that some route sets: no client's copy of them passes on any route
 	mediator session.Mediator      // nil: the session's cookie opens an API
+	stall    time.Duration         // bodyStall, but in tests
 	vary     []string              // what answers on routes that look at the session depend on
 
 	// Header values that never change, because ours are configured: X-Forwarded-Host and -Proto, Strict-Transport-Security.
@@ -53,7 +54,7 @@ func New(p Parts, routes []Route, metrics *telemetry.Metrics) (*Proxy, error) {
 	transport := http.Header{}
 	p.Guard.StrictTransport(transport)
 	proxy := &Proxy{
-		Parts: p, none: metrics.Route("none"), identity: map[string]bool{},
+		Parts: p, none: metrics.Route("none"), identity: map[string]bool{}, stall: bodyStall,
 		host: []string{own.Host}, proto: []string{own.Scheme}, transport: transport["Strict-Transport-Security"],
 	}
 	proxy.vary = varyCookie

@@ -41,6 +41,7 @@ type desk struct {
 	live     *Live
 	told     map[session.ChangeKind]chan struct{} // what the store's watcher said, once everyone knows
 	server   *httptest.Server
+	proxy    *Proxy
 }
 
 // provider renews tokens, as long as it is asked to.
@@ -112,6 +113,7 @@ func newDeskBy(t *testing.T, word string, serve http.HandlerFunc) *desk {
 	if err != nil {
 		t.Fatal(err)
 	}
+	d.proxy = p
 	d.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x, r, _ := telemetry.Begin(w, r, func() string { return "id" })
 		p.ServeHTTP(x, r)

@@ -88,6 +88,10 @@ func (u *upstream) serve(x *telemetry.Exchange, r *http.Request, s *session.Sess
 		c.serveSocket()
 		return
 	}
+	if s == nil && c.body != nil {
+		c.serveUpload()
+		return
+	}
 	u.reverse.ServeHTTP(c, c.request(r.Context()))
 	c.scrubTrailers()
 }
