@@ -42,7 +42,8 @@ test-client: ## the TypeScript client: types, tests, and that the committed buil
 test-e2e: ## the browser suite
 	cd e2e && node run.js
 
-test-examples: ## the front ends of examples/, built and driven in a browser
+test-examples: ## the programs of examples/: the front ends driven in a browser, the API asked from one and without
+	cd examples/express-apollo && npm test
 	cd e2e && E2E_CASES=../examples/test node run.js
 
 bench: ## CPU per request beside a bare reverse proxy

@@ -62,6 +62,8 @@ export async function startGateway({ origin, issuer, api, config = {}, main = {}
 
   const gateway = {
     port,
+    /** The path of its configuration. */
+    config: file('cloakroom.yaml'),
     /** Everything the gateway has written to its logs. */
     output: () => output,
     /** The audit records so far. */

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -172,43 +173,54 @@ func anchors(text string) map[string]bool {
 	return names
 }
 
-// TestSnippets_GoCompiles builds the Go block of README.md, with the names that it takes from its surroundings.
-func TestSnippets_GoCompiles(t *testing.T) {
-	blocks := fences(t, "README.md", "go")
-	if len(blocks) != 1 {
-		t.Fatalf("README.md has %d Go blocks, this test knows of one", len(blocks))
-	}
-	text := `package snippet
-
-import (
-	"context"
-	"net/http"
-
-	"github.com/cloakroom-go/cloakroom"
-	"github.com/cloakroom-go/cloakroom/session"
-)
-
-func run(ctx context.Context, key string, store session.Store, issuer, id, secret string, mux *http.ServeMux, api http.Handler) error {
-	` + blocks[0].text + `
-	return nil
+// surroundings are what the Go blocks of the pages stand in, in their order.
+var surroundings = []struct{ page, imports, header string }{
+	{
+		"README.md", `"context"; "net/http"; "github.com/cloakroom-go/cloakroom"; "github.com/cloakroom-go/cloakroom/session"`,
+		"func run(ctx context.Context, key string, store session.Store, issuer, id, secret string, mux *http.ServeMux, api http.Handler) error {",
+	},
+	{"README.md", `"net/http"; "github.com/cloakroom-go/cloakroom/verify"`, "func run(issuer string, mux *http.ServeMux, api http.Handler) error {"},
+	{"docs/api.md", `"net/http"; "os"; "github.com/cloakroom-go/cloakroom/verify"`, "func run(mux *http.ServeMux, notes http.Handler) error {"},
 }
-`
+
+// TestSnippets_GoCompiles builds the Go blocks of the pages, with the names that they take from their surroundings.
+func TestSnippets_GoCompiles(t *testing.T) {
 	dir := t.TempDir()
-	source, overlay := filepath.Join(dir, "snippet.go"), filepath.Join(dir, "overlay.json")
-	at, err := filepath.Abs(filepath.Join("snippet", "snippet.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	replace, err := json.Marshal(map[string]map[string]string{"Replace": {at: source}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for path, content := range map[string][]byte{source: []byte(text), overlay: replace} {
-		if err := os.WriteFile(path, content, 0o600); err != nil {
+	files := map[string]string{}
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		return path
 	}
-	if out, err := exec.Command("go", "build", "-overlay", overlay, "./snippet").CombinedOutput(); err != nil {
+	seen := map[string]int{}
+	for i, around := range surroundings {
+		blocks := fences(t, around.page, "go")
+		n := seen[around.page]
+		if seen[around.page]++; n >= len(blocks) {
+			t.Fatalf("%s has %d Go blocks, this test knows of more", around.page, len(blocks))
+		}
+		at, err := filepath.Abs(filepath.Join("snippet"+strconv.Itoa(i), "snippet.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[at] = write(strconv.Itoa(i)+".go", "package snippet\n\nimport ("+around.imports+")\n\n"+around.header+"\n"+blocks[n].text+"\nreturn nil\n}\n")
+	}
+	for _, page := range pages(t) {
+		if blocks := fences(t, page, "go"); len(blocks) != seen[page] {
+			t.Errorf("%s has %d Go blocks, this test knows of %d", page, len(blocks), seen[page])
+		}
+	}
+	replace, err := json.Marshal(map[string]map[string]string{"Replace": files})
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"build", "-overlay", write("overlay.json", string(replace))}
+	for i := range surroundings {
+		args = append(args, "./snippet"+strconv.Itoa(i))
+	}
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
