@@ -162,3 +162,38 @@ func TestKeyring_S8_TextsKeepWhatPeopleWrote(t *testing.T) {
 		t.Errorf("%q, want %q", text, want)
 	}
 }
+
+// FuzzNewKeyring: no error tells what a text held, and what is taken can be rotated and retired.
+func FuzzNewKeyring(f *testing.F) {
+	// Fixed, so that what is found can be kept.
+	const one, two = keyPrefix + "Lf5lZ6kTavO4dtBjJDjdqX56NmnVbaviiu3No78u3A4", keyPrefix + "JsqEWBR2aRUb3jXEIdSAE5kyar3nVyV-jTd-DB32lKM"
+	for _, text := range []string{"", one, one + "\r\n# words\r\n" + two + " active_from=2026-01-02T03:04:05Z", "index " + two + "\n" + one, "\ufeff" + one, "index", one + " x", "#" + one} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		r, err := NewKeyring(text)
+		if err != nil {
+			for word := range strings.FieldsSeq(text) {
+				if len(word) >= 20 && strings.Contains(err.Error(), word) {
+					t.Errorf("the error says %q", word)
+				}
+			}
+			return
+		}
+		before := r.Members()
+		if len(before) == MaxKeys {
+			return
+		}
+		fresh := NewKey()
+		more := r.WithKey(text, fresh, time.Now())
+		rotated, err := NewKeyring(more)
+		if err != nil || len(rotated.Members()) != len(before)+1 || string(rotated.Lasting("x").Key()) != string(r.Lasting("x").Key()) {
+			t.Fatalf("rotated: %v", err)
+		}
+		k, _ := ParseKey(fresh)
+		retired, err := NewKeyring(rotated.WithoutKey(more, k.ID()))
+		if err != nil || len(retired.Members()) != len(before) || string(retired.Lasting("x").Key()) != string(r.Lasting("x").Key()) {
+			t.Fatalf("retired: %v", err)
+		}
+	})
+}
