@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"io"
 	"net/http"
 	"time"
 
@@ -64,8 +63,7 @@ func (u *upstream) serveBearer(x *telemetry.Exchange, r *http.Request, grant *se
 		c.serveSocket()
 		return
 	}
-	u.reverse.ServeHTTP(c, c.request(r.Context()))
-	c.scrubTrailers()
+	c.forward(r.Context())
 }
 
 // whose is the grant that a call goes upstream with, nil for an anonymous one.
@@ -96,14 +94,6 @@ func (l *Live) Until(ctx context.Context, over time.Time) (_ context.Context, en
 		stop()
 		l.open.Done()
 	}
-}
-
-// body returns the body of a streamed answer, which breaks off when the call may no longer stream.
-func (c *call) streamed(res *http.Response) io.ReadCloser {
-	body := res.Body
-	over, end := c.watch(res.Request.Context())
-	stop := context.AfterFunc(over, func() { body.Close() })
-	return &streamBody{ReadCloser: body, end: func() { stop(); end() }}
 }
 
 // challenge tells whoever brings nothing that a bearer would do (RFC 6750 §3).

@@ -27,6 +27,8 @@ type call struct {
 	trailers bool             // the answer may have some
 	length   int64            // that the answer declares; -1: none
 	socket   atomic.Pointer[socket]
+	answer   io.Closer // the answer's body, once there is one
+	unwatch  func()    // nil: nobody ends the answer before its time
 }
 
 func callOf(r *http.Request) *call { return telemetry.Of(r).Call.(*call) }
@@ -77,9 +79,32 @@ func (c *call) WriteHeader(status int) {
 	c.Exchange.WriteHeader(status)
 }
 
+// forward has the reverse proxy do its work.
+func (c *call) forward(ctx context.Context) {
+	defer func() {
+		if c.unwatch != nil {
+			c.unwatch()
+		}
+	}()
+	c.upstream.reverse.ServeHTTP(c, c.request(ctx))
+	c.scrubTrailers()
+}
+
+// breakOff lets the answer break off when over ends.
+func (c *call) breakOff(over context.Context, end func()) {
+	stop := context.AfterFunc(over, func() { c.answer.Close() })
+	c.unwatch = func() { stop(); end() }
+}
+
+// longAnswer is from when on an answer is watched that was not said to be a stream. Nearly all are over by then, and cost nothing.
+const longAnswer = 5 * time.Second
+
 // Write passes on what has come when more is to come: that may take its time. The reverse proxy does so by itself for answers of
 // unknown length, and otherwise only by a timer for each answer.
 func (c *call) Write(p []byte) (int, error) {
+	if c.Bytes > 0 && c.unwatch == nil && c.session != nil && time.Since(c.Started) > longAnswer {
+		c.breakOff(c.upstream.proxy.Live.WatchLong(c.in.Context(), c.session))
+	}
 	n, err := c.Exchange.Write(p)
 	if err == nil && c.Bytes < c.length {
 		err = c.FlushError()
@@ -173,8 +198,7 @@ func (c *call) serveUpload() {
 	// The transport waits for a read that is under way, and so does the server, which would take the rest.
 	giveUp := func() { _ = http.NewResponseController(c.Exchange).SetReadDeadline(time.Now()) }
 	c.body.stalls(c.upstream.proxy.stall, func() { cancel(errStalled); giveUp() })
-	c.upstream.reverse.ServeHTTP(c, c.request(ctx))
-	c.scrubTrailers()
+	c.forward(ctx)
 	if context.Cause(ctx) == errStalled {
 		giveUp()
 	}

@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"errors"
-	"io"
 	"sync"
 	"time"
 
@@ -29,7 +28,10 @@ type Live struct {
 }
 
 // stream is one open stream. wake has room for one: more wakings than one say nothing new.
-type stream struct{ wake chan struct{} }
+type stream struct {
+	wake chan struct{}
+	long bool // see WatchLong
+}
 
 // NewLive returns an empty Live.
 func NewLive(desk *session.Desk) *Live {
@@ -81,8 +83,18 @@ func wake(streams map[*stream]struct{}) {
 // Watch returns a context that ends when the session is over or the gateway shuts down, with the reason as its cause. Call end
 // once, when the stream is done.
 func (l *Live) Watch(ctx context.Context, s *session.Session) (_ context.Context, end func()) {
+	return l.watch(ctx, s, false)
+}
+
+// WatchLong is [Live.Watch] for an answer that merely takes long, a download perhaps. It may come to its end while the gateway shuts
+// down, and after its session expired for want of other requests; but not past the session's absolute end.
+func (l *Live) WatchLong(ctx context.Context, s *session.Session) (_ context.Context, end func()) {
+	return l.watch(ctx, s, true)
+}
+
+func (l *Live) watch(ctx context.Context, s *session.Session, long bool) (_ context.Context, end func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	st := &stream{wake: make(chan struct{}, 1)}
+	st := &stream{make(chan struct{}, 1), long}
 	l.mu.Lock()
 	if l.streams[s.ID] == nil {
 		l.streams[s.ID] = map[*stream]struct{}{}
@@ -103,17 +115,6 @@ func (l *Live) Watch(ctx context.Context, s *session.Session) (_ context.Context
 	}
 }
 
-type streamBody struct {
-	io.ReadCloser
-	once sync.Once
-	end  func()
-}
-
-func (b *streamBody) Close() error {
-	b.once.Do(b.end)
-	return b.ReadCloser.Close()
-}
-
 // How long follow waits before it looks again, if nobody tells it to.
 const (
 	lookAgain    = time.Minute
@@ -123,32 +124,42 @@ const (
 // follow looks at the session at once, since it may have ended before anyone listened; then whenever it changed, when it
 // should be over, and now and then in case nobody told.
 func (l *Live) follow(ctx context.Context, cancel context.CancelCauseFunc, s *session.Session, st *stream) {
-	for {
+	draining := l.draining.Done()
+	if st.long {
+		draining = nil
+	}
+	for told := true; ; {
 		wait := lookAgain
 		current, err := l.desk.Current(ctx, s)
-		switch session.CodeOf(err) {
-		case "":
+		expired := !time.Now().Before(l.desk.Ends(s))
+		switch code := session.CodeOf(err); {
+		case code == "":
 			s = current
-		case session.Unavailable: // nobody knows; it ends at its time at the latest
-			if wait = lookAgainOut; !time.Now().Before(l.desk.Ends(s)) {
-				cancel(errSessionOver)
-				return
-			}
+		case code == session.Unavailable && !expired: // nobody knows; it ends at its time at the latest
+			wait = lookAgainOut
+		case st.long && expired && !told:
+			ctx, stop := context.WithDeadline(ctx, s.Life.Absolute)
+			defer stop()
+			<-ctx.Done()
+			cancel(errSessionOver)
+			return
 		default:
 			cancel(errSessionOver)
 			return
 		}
 		timer := time.NewTimer(min(max(time.Until(l.desk.Ends(s)), 0)+time.Millisecond, wait))
+		told = false
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return
-		case <-l.draining.Done():
+		case <-draining:
 			timer.Stop()
 			cancel(errDraining)
 			return
 		case <-st.wake:
 			timer.Stop()
+			told = true
 		case <-timer.C:
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -13,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -42,6 +44,7 @@ type desk struct {
 	told     map[session.ChangeKind]chan struct{} // what the store's watcher said, once everyone knows
 	server   *httptest.Server
 	proxy    *Proxy
+	elapsed  time.Duration // how long ago requests began, as far as the proxy knows
 }
 
 // provider renews tokens, as long as it is asked to.
@@ -116,6 +119,7 @@ func newDeskBy(t *testing.T, word string, serve http.HandlerFunc) *desk {
 	d.proxy = p
 	d.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x, r, _ := telemetry.Begin(w, r, func() string { return "id" })
+		x.Started = x.Started.Add(-d.elapsed)
 		p.ServeHTTP(x, r)
 	}))
 	t.Cleanup(func() {
@@ -391,6 +395,130 @@ func TestLive_EndedBeforeTheStream(t *testing.T) {
 			t.Errorf("%d sessions are still followed", n)
 		}
 	})
+}
+
+// An answer that was not said to be a stream, and goes on and on all the same, breaks off when its session is ended.
+func TestLive_LongAnswerEndsWithItsSession(t *testing.T) {
+	for name, headers := range map[string]http.Header{
+		"of unknown length": {"Content-Type": {"application/octet-stream"}},
+		"of a known length": {"Content-Type": {"text/plain"}, "Content-Length": {"1000000"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			more, gone := make(chan struct{}), make(chan struct{})
+			d := newDesk(t, func(w http.ResponseWriter, r *http.Request) {
+				maps.Copy(w.Header(), headers)
+				for {
+					_, _ = io.WriteString(w, "part ")
+					w.(http.Flusher).Flush()
+					select {
+					case <-more:
+					case <-r.Context().Done():
+						close(gone)
+						return
+					}
+				}
+			})
+			<-d.told[session.Live]
+			d.elapsed = longAnswer + time.Second
+			s, ticket := d.open(0)
+			req, err := http.NewRequestWithContext(t.Context(), "GET", d.server.URL+"/", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Cookie", "__Host-Http-session="+ticket)
+			res, err := http.DefaultTransport.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			for range 3 {
+				if _, err := io.ReadFull(res.Body, make([]byte, 5)); err != nil {
+					t.Fatal(err)
+				}
+				more <- struct{}{}
+			}
+			if _, err := d.tickets.End(t.Context(), session.Selector{ID: s.ID}); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case <-gone:
+			case <-time.After(5 * time.Second):
+				t.Fatal("the answer goes on")
+			}
+			if _, err := io.ReadAll(res.Body); err == nil {
+				t.Error("the answer passed for complete")
+			}
+			d.server.Close()
+			d.live.mu.Lock()
+			defer d.live.mu.Unlock()
+			if n := len(d.live.streams); n != 0 {
+				t.Errorf("%d sessions are still followed", n)
+			}
+		})
+	}
+}
+
+// Who merely downloads for longer than his session lasts without other requests gets it all, unless it takes until the absolute end.
+func TestLive_LongAnswerOutlastsIdle(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		watch func(*Live, context.Context, *session.Session) (context.Context, func())
+		after time.Duration
+		cause error
+	}{
+		{"a stream ends when idle", (*Live).Watch, 30 * time.Minute, errSessionOver},
+		{"a long answer does not", (*Live).WatchLong, time.Hour, nil},
+		{"but at the absolute end", (*Live).WatchLong, 12 * time.Hour, errSessionOver},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				live, s := liveOf(t)
+				over, end := tt.watch(live, t.Context(), s)
+				defer end()
+				time.Sleep(tt.after - time.Second)
+				synctest.Wait()
+				if err := over.Err(); err != nil {
+					t.Fatalf("over early: %v", context.Cause(over))
+				}
+				time.Sleep(2 * time.Second)
+				synctest.Wait()
+				if got := context.Cause(over); got != tt.cause {
+					t.Errorf("%v, want %v", got, tt.cause)
+				}
+			})
+		})
+	}
+	t.Run("a shutdown leaves it alone", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			live, s := liveOf(t)
+			long, endLong := live.WatchLong(t.Context(), s)
+			defer endLong()
+			stream, end := live.Watch(t.Context(), s)
+			defer end()
+			live.Drain()
+			synctest.Wait()
+			if context.Cause(stream) != errDraining || long.Err() != nil {
+				t.Errorf("stream: %v, long answer: %v", context.Cause(stream), context.Cause(long))
+			}
+		})
+	})
+}
+
+// liveOf is a Live and a session that begins now and that nobody uses. Its store forgets it when it expires.
+func liveOf(t *testing.T) (*Live, *session.Session) {
+	t.Helper()
+	now := time.Now().Round(0)
+	s := &session.Session{Life: session.Life{Created: now, Seen: now, Absolute: now.Add(session.DefaultOptions().Absolute)}}
+	return NewLive(session.NewDesk(forgetful{}, delivery.Proxy{}, nil, session.DefaultOptions(), nil)), s
+}
+
+type forgetful struct{ session.Storage }
+
+func (forgetful) Update(_ context.Context, s *session.Session, _ func(*session.Session) error) (*session.Session, error) {
+	if !time.Now().Before(session.DefaultOptions().Ends(s)) {
+		return nil, session.Fail(session.Ended, "update", "gone")
+	}
+	return s, nil
 }
 
 func TestFrameScanner_AnySplit(t *testing.T) {

@@ -92,8 +92,7 @@ func (u *upstream) serve(x *telemetry.Exchange, r *http.Request, s *session.Sess
 		c.serveUpload()
 		return
 	}
-	u.reverse.ServeHTTP(c, c.request(r.Context()))
-	c.scrubTrailers()
+	c.forward(r.Context())
 }
 
 // rewrite makes the request that the upstream sees. Its own headers go in last, so that a client's "Connection: Authorization"
@@ -187,6 +186,7 @@ func modify(res *http.Response) error {
 	}
 	c.trailers = res.ContentLength < 0 || res.ProtoMajor > 1
 	c.length = res.ContentLength
+	c.answer = res.Body
 	h := res.Header
 	c.scrub(h)
 	for _, name := range [...]string{"Location", "Content-Location"} {
@@ -195,7 +195,7 @@ func modify(res *http.Response) error {
 		}
 	}
 	if c.whose() != nil && res.StatusCode == http.StatusOK && isStream(h.Get("Content-Type")) {
-		res.Body = c.streamed(res)
+		c.breakOff(c.watch(c.in.Context()))
 	}
 	return nil
 }
