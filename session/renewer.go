@@ -16,7 +16,8 @@ const MinimumAge = 10 * time.Second
 const RefreshTimeout = 10 * time.Second
 
 // leaseTime is how long a renewal owns a session. It outlives the slowest refresh by far, so that a second one starts only when
-// the first holder is dead.
+// the first holder is dead. Who sets it and who looks at it go by their own clocks: one process has one, and replicas' may differ by
+// two thirds of it, since a refresh is over after the first.
 const leaseTime = 3 * RefreshTimeout
 
 // storeBudget is how long a renewal keeps trying to store tokens it has received. A rotated refresh token that is not stored
