@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cloakroom-go/cloakroom/internal/demo/lab"
 	"github.com/cloakroom-go/cloakroom/internal/files"
 )
 
@@ -96,4 +97,67 @@ func TestChoosing_ShowsTheStarterPolicy(t *testing.T) {
 	if stricter != 1 {
 		t.Errorf("%d policies with trusted types are shown, not one", stricter)
 	}
+}
+
+const (
+	measuredHead = "<!-- made from internal/demo/lab -->\n"
+	measuredFoot = "<!-- end -->\n"
+)
+
+// TestPages_ChoosingShowsWhatTheLaboratoryMeasured keeps the short table equal to the laboratory's. -update writes it.
+func TestPages_ChoosingShowsWhatTheLaboratoryMeasured(t *testing.T) {
+	path := filepath.Join(root, choosing)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok1 := strings.Cut(string(text), measuredHead)
+	table, after, ok2 := strings.Cut(rest, measuredFoot)
+	if !ok1 || !ok2 {
+		t.Fatal("docs/choosing.md has no place for the table")
+	}
+	want := "\n" + measuredTable(t) + "\n"
+	if *update {
+		if err := os.WriteFile(path, []byte(before+measuredHead+want+measuredFoot+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if table != want {
+		t.Errorf("docs/choosing.md does not show what the laboratory measured: go test ./internal/docs -update\n%s", want)
+	}
+}
+
+// measuredTable has a row for each attack, a column for what people do elsewhere, and one for each delivery. A delivery's cell holds
+// for both storages, or says what each came to.
+func measuredTable(t *testing.T) string {
+	t.Helper()
+	deliveries := []string{"proxy", "cookie", "split", "memory"}
+	var b strings.Builder
+	b.WriteString("| attack | `localStorage` | `" + strings.Join(deliveries, "` | `") + "` |\n|" + strings.Repeat(" --- |", 2+len(deliveries)) + "\n")
+	if len(lab.Attacks) == 0 {
+		t.Fatal("the laboratory has no attacks")
+	}
+	group := ""
+	for _, a := range lab.Attacks {
+		if a.Group != group {
+			group = a.Group
+			b.WriteString("| **" + group + "**" + strings.Repeat(" |", 2+len(deliveries)) + "\n")
+		}
+		outcome := func(column string) string {
+			end, ok := a.Ends[lab.Expected[column][a.ID]]
+			if !ok {
+				t.Fatalf("%s was not measured in %s", a.ID, column)
+			}
+			return map[lab.Outcome]string{lab.Blocked: "blocked", lab.Partly: "partly", lab.Succeeds: "**succeeds**"}[end.Is]
+		}
+		cells := []string{a.Title, outcome("local-storage")}
+		for _, d := range deliveries {
+			store, sealed := outcome("store-"+d), outcome("sealed-"+d)
+			if store != sealed {
+				store = "`store` " + store + ", `sealed` " + sealed
+			}
+			cells = append(cells, store)
+		}
+		b.WriteString("| " + strings.Join(cells, " | ") + " |\n")
+	}
+	return b.String()
 }
