@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
@@ -26,6 +27,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/audit"
 	"github.com/cloakroom-go/cloakroom/internal/answer"
+	"github.com/cloakroom-go/cloakroom/internal/control"
 	"github.com/cloakroom-go/cloakroom/internal/cookie"
 	"github.com/cloakroom-go/cloakroom/internal/delivery"
 	"github.com/cloakroom-go/cloakroom/internal/gateway"
@@ -56,6 +58,7 @@ type Gateway struct {
 	ring      *seal.Keyring
 	trusted   origin.Proxies
 	answers   *answer.Answers
+	control   *control.Handler
 	stop      context.CancelFunc
 }
 
@@ -186,6 +189,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cloakroom: %w", err)
 	}
+	g.control = control.NewHandler(desk, slices.Sorted(maps.Keys(issuers)), sink)
 	if sweeper, can := cfg.Store.(session.Sweeper); can {
 		go sweep(ctx, sweeper, cfg.Observe.Log)
 	}

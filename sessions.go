@@ -3,6 +3,7 @@ package cloakroom
 import (
 	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -20,3 +21,7 @@ func countable(cfg *Config, sessions session.Storage) error {
 	}
 	return nil
 }
+
+// Control returns what administrators use: it lists sessions and ends them. It asks nobody who they are, and whoever reaches it can
+// end every session. The program serves it on a unix socket of mode 0600.
+func (g *Gateway) Control() http.Handler { return g.control }

@@ -24,6 +24,7 @@ type Config struct {
 	Listen   string   // address of the public listener, HOST:PORT
 	Admin    string   // address of the admin listener, or "off"
 	PProf    bool     // profiles on the admin listener
+	Control  Control  // where administrators ask
 	TLS      TLS      // zero: plain http
 	StoreDSN string   // for OpenStore
 	KeyFiles []string // beside Keys: the file that each was read from, "" for none
@@ -31,6 +32,12 @@ type Config struct {
 	Warnings []string // what works and should not stay so
 
 	inline bool // a secret stands in the file itself
+}
+
+// Control is the unix socket over which sessions are listed and ended.
+type Control struct {
+	Path  string // "off" for none
+	Named bool   // the configuration says so: then it must be possible
 }
 
 // TLS names the files of a certificate. Both are set or none.

@@ -146,6 +146,7 @@ func TestParse_DefaultsOfTheSmallestFile(t *testing.T) {
 	for _, v := range []struct{ name, got, want string }{
 		{"listen", c.Listen, ":8080"},
 		{"admin", c.Admin, "127.0.0.1:9090"},
+		{"control", c.Control.Path, "cloakroom.sock"},
 		{"store", c.StoreDSN, "sqlite:cloakroom.db"},
 		{"session.idle", c.Session.Idle.String(), "30m0s"},
 		{"session.absolute", c.Session.Absolute.String(), "12h0m0s"},

@@ -23,6 +23,7 @@ func options(f *form, c *Config) {
 	f.flag(&c.InsecureHTTP, "insecure_http", false, "Allow a plain `http` url on a host that is not this machine. Everyone on the network can take the sessions over.")
 	f.text(&c.Listen, "listen", ":8080", "Where browsers connect to: `HOST:PORT`, or `:PORT` for all addresses.", address)
 	f.text(&c.Admin, "admin", "127.0.0.1:9090", "Health, readiness and metrics. Never the public port; `off` for none.", orOff(address))
+	f.text(&c.Control.Path, "control", "cloakroom.sock", "Unix socket for `cloakroom sessions`, made with mode 0600; `off` for none. Where it is not set and cannot be made, the gateway starts without one and says so.", oneLine)
 	f.flag(&c.PProf, "pprof", false, "Serve Go profiles under `/debug/pprof/` of the admin listener.")
 	f.text(&c.Endpoints.Prefix, "prefix", "/auth/", "Path of Cloakroom's own endpoints.", prefix)
 	f.words(&c.Guard.Origins, "origins", nil, "Front ends on other origins of the same site that may use the session and read answers (CORS): exact, scheme and port included.", origin)
@@ -76,6 +77,7 @@ func options(f *form, c *Config) {
 		c.Keys = append(c.Keys, string(k))
 	}
 	keyring(f, c)
+	c.Control.Named = f.has("control")
 	f.need("url", "write what people type into the browser, like url: https://app.example.com")
 	f.need("keys", "make one with: cloakroom keys new > cloakroom.key; then write keys: [{file: cloakroom.key}]")
 	f.need("providers", "name the OpenID provider that people sign in with; cloakroom init writes an example")
@@ -357,6 +359,9 @@ func (f *form) paths(c *Config) {
 		if *p != "" {
 			*p = f.beside(*p)
 		}
+	}
+	if c.Control.Path != "off" {
+		c.Control.Path = f.beside(c.Control.Path)
 	}
 	for _, p := range []*string{&c.Log.Access, &c.Log.Audit} {
 		if *p != "stdout" && *p != "stderr" && *p != "off" {

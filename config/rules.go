@@ -30,7 +30,7 @@ var (
 	notBuilt = map[string][]string{
 		"auth_method": {"none", "private_key_jwt", "client_secret_jwt", "tls_client_auth"},
 	}
-	notBuiltKeys = map[string]bool{"control": true, "forward_auth": true, "accounts": true}
+	notBuiltKeys = map[string]bool{"forward_auth": true, "accounts": true}
 )
 
 // unsafe are values that would work and are refused.

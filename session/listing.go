@@ -74,6 +74,17 @@ func (d *Desk) Revoke(ctx context.Context, which Selector, told func(Listed)) (e
 	return ended, true, err
 }
 
+// RevokeAll ends all sessions, and tells of each. One that begins meanwhile may stay.
+func (d *Desk) RevokeAll(ctx context.Context, told func(Listed)) (ended int, err error) {
+	if d.lister == nil {
+		return 0, &Error{
+			Code: Unlisted, Op: errUnlisted.Op, Err: errUnlisted.Err,
+			Hint: "to end all of them at once, replace the keys of the keyring: no cookie can be opened then",
+		}
+	}
+	return d.revoke(ctx, d.lister.All(ctx), told)
+}
+
 func (d *Desk) revoke(ctx context.Context, sessions iter.Seq2[Listed, error], told func(Listed)) (ended int, err error) {
 	for l, err := range sessions {
 		if err != nil {

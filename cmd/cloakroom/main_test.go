@@ -56,7 +56,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("TAKEN", strconv.Itoa(taken.Addr().(*net.TCPAddr).Port))
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status, "mode": mode, "hold": hold, "word": word},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status, "mode": mode, "hold": hold, "word": word, "gateway": gateway},
 	})
 }
 

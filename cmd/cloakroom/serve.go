@@ -20,6 +20,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom"
 	"github.com/cloakroom-go/cloakroom/config"
+	"github.com/cloakroom-go/cloakroom/internal/control"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -79,6 +80,13 @@ func serve(ctx context.Context, cfg *config.Config, logs *logs) (err error) {
 		}
 		defer private.Close()
 	}
+	socket, err := controlSocket(cfg.Control, logs.log)
+	if err != nil {
+		return err
+	}
+	if socket != nil {
+		defer socket.Close()
+	}
 
 	store, closer, err := config.OpenStore(ctx, cfg.StoreDSN)
 	if err != nil {
@@ -101,9 +109,12 @@ func serve(ctx context.Context, cfg *config.Config, logs *logs) (err error) {
 	if private != nil {
 		servers.start(private, onThisMachine(private.Addr(), duties.handler(metrics, cfg.PProf)), nil)
 	}
+	if socket != nil {
+		servers.start(socket, gateway.Control(), nil)
+	}
 	front := servers.start(public, gateway, crypt)
 	front.RegisterOnShutdown(gateway.Drain)
-	logs.log.Info("serving", "url", cfg.URL, "listen", public.Addr().String(), "admin", addressOf(private), "version", version())
+	logs.log.Info("serving", "url", cfg.URL, "listen", public.Addr().String(), "admin", addressOf(private), "control", addressOf(socket), "version", version())
 
 	for running := true; running; {
 		select {
@@ -153,6 +164,22 @@ func listen(key, address string) (net.Listener, error) {
 	return l, nil
 }
 
+// controlSocket makes the socket of the administrators, or returns nil: the gateway does without one that nobody asked for.
+func controlSocket(c config.Control, log *slog.Logger) (net.Listener, error) {
+	if c.Path == "off" {
+		return nil, nil
+	}
+	socket, err := control.Listen(c.Path)
+	switch {
+	case err == nil:
+		return socket, nil
+	case c.Named:
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	log.Warn("there is no control socket, so sessions can be neither listed nor revoked", "error", err.Error(), "hint", hintOf(err))
+	return nil, nil
+}
+
 func addressOf(l net.Listener) string {
 	if l == nil {
 		return "off"
@@ -168,7 +195,7 @@ type servers struct {
 }
 
 func newServers(log *slog.Logger) *servers {
-	return &servers{log: log, failed: make(chan error, 2)}
+	return &servers{log: log, failed: make(chan error, 3)}
 }
 
 // start serves h. There is no time-out for writing: streams last. A nil crypt is plain http.

@@ -64,12 +64,29 @@ func startIn(t *testing.T, dir string, environ ...string) *process {
 	p.cmd = exec.Command("cloakroom", "serve")
 	p.cmd.Dir, p.cmd.Stdout = dir, out
 	p.cmd.Env = append(os.Environ(), environ...)
+	p.watch()
+	t.Cleanup(func() { out.Close() })
+	line := p.await("serving")
+	p.public, p.admin = "http://"+line["listen"].(string), "http://"+line["admin"].(string)
+	return p
+}
+
+// watch runs cmd and reads its log.
+func watch(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd, lines: make(chan map[string]any, 100)}
+	p.watch()
+	return p
+}
+
+func (p *process) watch() {
+	p.t.Helper()
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	read := make(chan struct{})
 	go func() {
@@ -83,17 +100,15 @@ func startIn(t *testing.T, dir string, environ ...string) *process {
 			p.lines <- line
 		}
 	}()
-	t.Cleanup(func() {
-		p.cmd.Process.Kill()
-		for range p.lines {
-		}
-		<-read
-		p.cmd.Wait()
-		out.Close()
-	})
-	line := p.await("serving")
-	p.public, p.admin = "http://"+line["listen"].(string), "http://"+line["admin"].(string)
-	return p
+	p.t.Cleanup(func() { p.stop(syscall.SIGKILL); <-read })
+}
+
+// stop sends a signal and waits for the end.
+func (p *process) stop(signal os.Signal) {
+	p.cmd.Process.Signal(signal)
+	for range p.lines {
+	}
+	p.cmd.Wait()
 }
 
 // await returns the next line of the log with that message.

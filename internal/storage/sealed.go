@@ -558,7 +558,10 @@ func (c *Sealed) End(ctx context.Context, which session.Selector) (int, error) {
 	switch {
 	case which.ID != session.ID{}:
 	case which.LogID != "":
-		return 0, session.Fail(session.Unlisted, "end sessions", "a session in a browser cannot be found by its name")
+		return 0, &session.Error{
+			Code: session.Unlisted, Op: "end sessions", Err: errors.New("sessions that rest in browsers cannot be found by what the logs call them"),
+			Hint: "all sessions of a person can be ended at once",
+		}
 	case which.SID != "":
 		name = c.denials.name("sid", which.Issuer, which.SID)
 	default:
