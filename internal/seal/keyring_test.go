@@ -197,3 +197,32 @@ func FuzzNewKeyring(f *testing.F) {
 		}
 	})
 }
+
+// A file with one key opens what it sealed before there were keyring files, also once that file is rotated.
+func TestKeyring_S8_OpensWhatASingleKeySealedBefore(t *testing.T) {
+	const key = keyPrefix + "Lf5lZ6kTavO4dtBjJDjdqX56NmnVbaviiu3No78u3A4"
+	decode := func(text string) []byte {
+		t.Helper()
+		raw, err := base64.RawURLEncoding.DecodeString(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	sealed := decode("QnKnn99LqVMBu-qLBYUreOgOw0EPH0P08YM-CBDLtSxtXtEtfQ")
+	under := decode("QnKnn-bR6c7N25hiVWwy3BsNKSXO1HxzeAg24zJZCp55dkLzJw")
+	sum := decode("bvlcNwRV74jELNlVQltkOENNljJBEe9uSBn_QsuGTNk")
+	for name, text := range map[string]string{"as it is": key + "\n", "rotated": ringOf(t, key).WithKey(key, NewKey(), time.Now())} {
+		r := ringOf(t, text)
+		b := r.Box("test")
+		if plain, err := b.Open(sealed, []byte("context")); err != nil || string(plain) != "plain" {
+			t.Errorf("%s: Open: %q, %v", name, plain, err)
+		}
+		if plain, err := b.OpenUnder([]byte("secret"), under, []byte("context")); err != nil || string(plain) != "plain" {
+			t.Errorf("%s: OpenUnder: %q, %v", name, plain, err)
+		}
+		if !r.MAC("test").Verify(idOf(t, key), []byte("text"), sum) {
+			t.Errorf("%s: Verify refuses", name)
+		}
+	}
+}
