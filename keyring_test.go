@@ -219,6 +219,8 @@ func TestKeys_S8_RotationUnderLoad(t *testing.T) {
 	// What is in flight when the key changes: a login, a logout, an ended session's copy, a renewal whose answer was lost, and an idle tab.
 	login, out, lost, idle := r.browser(), r.browser().signIn(), r.browser().signIn(), r.browser().signIn()
 	callback := login.begin()
+	late, over := r.browser(), r.browser().signIn()
+	lateCallback, lateNext := late.begin(), over.logoutURL(over.csrfToken())
 	dead := out.copy()
 	next := out.logoutURL(out.csrfToken())
 	if p := dead.fetch("GET", "/api/x"); p.Status != http.StatusUnauthorized {
@@ -347,6 +349,13 @@ func TestKeys_S8_RotationUnderLoad(t *testing.T) {
 	}
 	if p := dead.fetch("GET", "/api/x"); p.Status != http.StatusUnauthorized {
 		t.Errorf("the copy of the ended session lives again: %d", p.Status)
+	}
+
+	if p := late.navigate(lateCallback, "cross-site"); p.URL != "/" || late.keyID() != second { // where it was to lead is lost with its cookie
+		t.Errorf("a login that the key left alone does not begin anew: %d at %s: %.300s", p.Status, p.URL, p.Body)
+	}
+	if p := over.do(request{method: "GET", path: lateNext, site: "same-origin", nav: true}); p.Status >= 500 || strings.HasPrefix(p.Header.Get("Location"), r.op.Issuer()) {
+		t.Errorf("a logout that the key left alone: %d to %q", p.Status, p.Header.Get("Location"))
 	}
 
 	// And all of a person's sessions are found, whichever key was there when they began.

@@ -21,7 +21,8 @@ import (
 // does not say which.
 var ErrOpen = errors.New("seal: cannot be opened")
 
-// Box seals and opens for one purpose.
+// Box seals and opens for one purpose, and for as long as sessions last: then the key is retired, and what it sealed opens no more. What
+// is to be kept for longer is sealed anew in time, or under a Lasting key.
 type Box struct{ subkeys derived[map[KeyID]subkey] }
 
 type subkey struct {
