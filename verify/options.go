@@ -15,13 +15,15 @@ import (
 type Options struct {
 	// Issuers vouch for people and machines.
 	Issuers []Issuer
-	// Audience is the name that this API has at its issuers: the gateway's audience or resource. A token must be for it.
+	// Audience is the name that this API has at its issuers: the gateway's audience or resource. A token must be for it. It is never the
+	// client_id of an application: ID tokens are for those.
 	Audience string
 	// Gateway puts the tokens of its pages into cookies. nil: a token comes in the Authorization header or not at all.
 	Gateway *Gateway
 	// URL is where browsers reach this API, scheme://host[:port]. Default: where they reach the gateway, in front of both.
 	URL string
-	// Client gives transport and (shorter) timeout for calls to issuers; nil is the default. Its other settings are not used.
+	// Client gives transport and (shorter) timeout for calls to issuers, which take 10 s at most; nil is the default. Its other settings
+	// are not used.
 	Client *http.Client
 	// Log gets every refusal: at level error what an operator has to see to, at warn what somebody tried, at debug what is merely not
 	// signed in. nil: none. No token is ever in it.

@@ -354,7 +354,7 @@ func TestRequire_KeysWithoutMetadata(t *testing.T) {
 // A token is verified once a minute, and no longer believed than it lives.
 func TestRequire_A5_Remembers(t *testing.T) {
 	r := newRig(t, nil)
-	long, short := r.token(), r.token(func(c map[string]any) { c["exp"] = r.now().Add(10 * time.Second).Unix() })
+	long, short := r.token(), r.token(func(c map[string]any) { c["exp"] = r.now().Add(12 * time.Second).Unix() }) // told in whole seconds
 	for _, token := range []string{long, short} {
 		if a := r.get(token); a.status != 200 {
 			t.Fatalf("%d", a.status)
@@ -368,13 +368,13 @@ func TestRequire_A5_Remembers(t *testing.T) {
 			t.Errorf("within its time: %d", a.status)
 		}
 	}
-	r.pass(2 * time.Second)
+	r.pass(4 * time.Second)
 	if a := r.get(short); a.status != 401 {
 		t.Errorf("after its end: %d", a.status)
 	}
-	r.pass(48 * time.Second)
+	r.pass(42 * time.Second)
 	if a := r.get(long); a.status != 200 {
-		t.Errorf("after 59 s: %d", a.status)
+		t.Errorf("after 55 s: %d", a.status)
 	}
 	r.pass(issuer.KeysFresh)
 	if a := r.get(long); a.status != 401 {

@@ -11,7 +11,7 @@ test('express-apollo: the cookies and the CSRF token of a gateway on another hos
   const port = await freePort()
   const api = `https://sibling.app.test:${port}`
   const stage = await openChromium(t, {
-    accessTTL: 8,
+    accessTTL: 12,
     config: { tokens: { delivery: 'split', domain: 'app.test' }, csrf: 'token' },
     page: { csp: `default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self' ${api}` },
   })
