@@ -393,7 +393,7 @@ func toldKeys(log *slog.Logger, ring *seal.Keyring, err error) {
 	log.Info("keys reloaded", "seals", strings.Join(seals, " "), "opens", strings.Join(opens, " "))
 }
 
-// Drain ends the streams of signed-in people, WebSockets with the close code 1001, so that a server can shut down: give it to
+// Drain ends the streams through routes, WebSockets with the close code 1001, so that a server can shut down: give it to
 // http.Server.RegisterOnShutdown.
 func (g *Gateway) Drain() { g.live.Drain() }
 

@@ -678,7 +678,8 @@ func (b *browser) socket(path, origin string) (*websocket.Conn, *http.Response, 
 func echoServer(t *testing.T, hits *atomic.Int32) string {
 	return upstreamAt(t, func(w http.ResponseWriter, r *http.Request) {
 		hits.Add(1)
-		if !strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ey") || r.Header.Get("Cookie") != "" {
+		open := strings.HasPrefix(r.URL.Path, "/open/")
+		if strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ey") == open || r.Header.Get("Cookie") != "" {
 			t.Errorf("the API got %v", r.Header)
 		}
 		c, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
@@ -1264,30 +1265,42 @@ var quiet = log.New(io.Discard, "", 0)
 // A server that shuts down lets its streams go: sockets are told that they may come back, event streams break off.
 func TestProxy_DrainEndsStreams(t *testing.T) {
 	t.Parallel()
-	var hits atomic.Int32
-	r := newRig(t, withRoutes(cloakroom.Route{Path: "/ws/", Upstream: echoServer(t, &hits)}))
-	b := r.browser().signIn()
-	c, _, err := b.socket("/ws/", appURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.answerWith(func(w http.ResponseWriter, req *http.Request) {
-		w.Header().Set("Content-Type", "text/event-stream")
-		_, _ = io.WriteString(w, "data: 1\n\n")
-		_ = http.NewResponseController(w).Flush()
-		<-req.Context().Done()
-	})
-	res := b.get(t.Context(), "/page/events")
-	defer res.Body.Close()
-	if _, err := io.ReadFull(res.Body, make([]byte, 9)); err != nil {
-		t.Fatal(err)
-	}
-	r.gateway.Drain()
-	if _, _, err := c.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusGoingAway {
-		t.Errorf("the socket: %v", err)
-	}
-	if _, err := io.ReadAll(res.Body); err == nil {
-		t.Error("the event stream ended as if it were complete")
+	for name, path := range map[string]string{"signed in": "/", "by nobody": "/open/"} {
+		t.Run(name, func(t *testing.T) {
+			var hits atomic.Int32
+			r := newRig(t, withRoutes(
+				cloakroom.Route{Path: "/ws/", Upstream: echoServer(t, &hits)},
+				cloakroom.Route{Path: "/open/ws/", Upstream: echoServer(t, &hits), Auth: cloakroom.AuthOff},
+			))
+			b := r.browser().signIn()
+			c, _, err := b.socket(path+"ws/", appURL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.answerWith(func(w http.ResponseWriter, req *http.Request) {
+				w.Header().Set("Content-Type", "text/event-stream")
+				_, _ = io.WriteString(w, "data: 1\n\n")
+				_ = http.NewResponseController(w).Flush()
+				<-req.Context().Done()
+			})
+			events := map[string]string{"/": "/page/events", "/open/": "/open/events"}[path]
+			within, stop := context.WithTimeout(t.Context(), 10*time.Second)
+			defer stop()
+			res := b.get(within, events)
+			defer res.Body.Close()
+			if _, err := io.ReadFull(res.Body, make([]byte, 9)); err != nil {
+				t.Fatal(err)
+			}
+			r.gateway.Drain()
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			if _, _, err := c.Read(ctx); websocket.CloseStatus(err) != websocket.StatusGoingAway {
+				t.Errorf("the socket: %v", err)
+			}
+			if _, err := io.ReadAll(res.Body); err == nil || within.Err() != nil {
+				t.Errorf("the event stream goes on, or ended as if it were complete: %v", err)
+			}
+		})
 	}
 }
 

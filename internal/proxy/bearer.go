@@ -74,23 +74,30 @@ func (c *call) whose() *session.Grant {
 	return c.bearer
 }
 
-// watch returns a context that ends when the call may no longer stream: with its session, or with its token.
+// watch returns a context that ends when the call may no longer stream: with its session, with its token, or with the gateway.
 func (c *call) watch(ctx context.Context) (_ context.Context, end func()) {
 	if c.session != nil {
 		return c.upstream.proxy.Live.Watch(ctx, c.session)
 	}
-	return c.upstream.proxy.Live.Until(ctx, c.bearer.Tokens.Expires)
+	var over time.Time
+	if c.bearer != nil {
+		over = c.bearer.Tokens.Expires
+	}
+	return c.upstream.proxy.Live.Until(ctx, over)
 }
 
-// Until is [Live.Watch] for a stream without a session: it ends at a time.
+// Until is [Live.Watch] for a stream without a session: it ends at a time, zero for none.
 func (l *Live) Until(ctx context.Context, over time.Time) (_ context.Context, end func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	timer := time.AfterFunc(time.Until(over), func() { cancel(errSessionOver) })
+	free := func() {}
+	if !over.IsZero() {
+		ctx, free = context.WithDeadlineCause(ctx, over, errSessionOver)
+	}
 	stop := context.AfterFunc(l.draining, func() { cancel(errDraining) })
 	l.open.Add(1)
 	return ctx, func() {
 		cancel(nil)
-		timer.Stop()
+		free()
 		stop()
 		l.open.Done()
 	}

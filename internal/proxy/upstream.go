@@ -84,7 +84,7 @@ func (u *upstream) serve(x *telemetry.Exchange, r *http.Request, s *session.Sess
 	if !c.takeBody() {
 		return
 	}
-	if s != nil && isSocket(r) {
+	if isSocket(r) {
 		c.serveSocket()
 		return
 	}
@@ -194,7 +194,7 @@ func modify(res *http.Response) error {
 			h[name] = []string{c.upstream.public(locations[0])}
 		}
 	}
-	if c.whose() != nil && res.StatusCode == http.StatusOK && isStream(h.Get("Content-Type")) {
+	if res.StatusCode == http.StatusOK && isStream(h.Get("Content-Type")) {
 		c.breakOff(c.watch(c.in.Context()))
 	}
 	return nil
