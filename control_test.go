@@ -148,7 +148,7 @@ func TestControl_T6_WhereSessionsRestInBrowsers(t *testing.T) {
 	_, err := admin.RevokeSession(t.Context(), "AAAAAAAAAAAA")
 	refused("one session", err, "all sessions of a person")
 	_, err = admin.RevokeAll(t.Context())
-	refused("all", err, "replace the keys")
+	refused("all", err, "new keys")
 
 	if p := phone.fetch("GET", "/api/me"); p.Status != http.StatusOK {
 		t.Fatalf("before: %d", p.Status)

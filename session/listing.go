@@ -79,7 +79,7 @@ func (d *Desk) RevokeAll(ctx context.Context, told func(Listed)) (ended int, err
 	if d.lister == nil {
 		return 0, &Error{
 			Code: Unlisted, Op: errUnlisted.Op, Err: errUnlisted.Err,
-			Hint: "to end all of them at once, replace the keys of the keyring: no cookie can be opened then",
+			Hint: "to end all of them at once, give the gateway new keys: nothing in a cookie can be opened then (docs/operations.md, \"A leaked or lost key\")",
 		}
 	}
 	return d.revoke(ctx, d.lister.All(ctx), told)

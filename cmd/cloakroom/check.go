@@ -17,6 +17,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom"
 	"github.com/cloakroom-go/cloakroom/config"
+	"github.com/cloakroom-go/cloakroom/internal/control"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -47,6 +48,7 @@ func checkCommand() *cobra.Command {
 			if cfg.TLS != (config.TLS{}) {
 				p.finding(checkCertificate(cfg, time.Now()))
 			}
+			checkControl(cfg.Control, &p)
 			if err := checkGateway(ctx, cfg, &p); err != nil {
 				return err
 			}
@@ -58,6 +60,22 @@ func checkCommand() *cobra.Command {
 	}
 	configFlag(c, &path)
 	return c
+}
+
+// checkControl looks at the place of the control socket, if the configuration names one.
+func checkControl(c config.Control, p *printer) {
+	if !c.Named || c.Path == "off" {
+		return
+	}
+	err := control.Free(c.Path)
+	switch {
+	case err == nil:
+		p.ok("control", "a socket can be at "+c.Path)
+	case errors.Is(err, control.ErrAnswers):
+		p.warning("control: " + err.Error() + ", perhaps the running gateway")
+	default:
+		p.finding(cloakroom.Finding{Subject: "control", Text: err.Error(), Hint: hintOf(err)})
+	}
 }
 
 // checkGateway asks what a gateway of this configuration depends on.

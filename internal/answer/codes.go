@@ -55,7 +55,7 @@ var rows = map[session.Code]row{
 	session.ProviderLied:    {http.StatusBadGateway, "The sign-in service's answer is not right", "The service that signs you in gave an answer that cannot be trusted, so you were not signed in.", false, true},
 	// 502: the provider's tokens, and how they are kept here, do not go together. The person can change neither.
 	session.SessionTooLarge: {http.StatusBadGateway, "This sign-in does not fit", "What the service that signs you in says about your account is more than this application can keep in your browser, so you were not signed in. You did nothing wrong, and trying again will not help; the people who run this application need to know.", false, false},
-	session.SessionLimit:    {http.StatusForbidden, "Signed in on too many devices", "You are signed in on as many devices as this application allows at a time. Sign out on one of them, then try again here.", false, true},
+	session.SessionLimit:    {http.StatusForbidden, "Signed in on too many devices", "You are signed in on as many devices as this application allows at a time. Sign out on one of them, then try again here. A device that is not used is signed out by itself after a while.", false, true},
 	session.Conflict:        {http.StatusServiceUnavailable, "One moment, please", "Too much happened at once. Please try again.", false, true},
 	session.Unavailable:     {http.StatusServiceUnavailable, "One moment, please", "We cannot look up your session right now. You are still signed in; please try again in a moment.", false, true},
 	session.UpstreamDown:    {http.StatusBadGateway, "The application does not answer", "The part of the application behind this page is not reachable. Please try again in a moment.", false, false},

@@ -21,7 +21,7 @@ const elsewhere = "; or name another place with control: PATH, or none with cont
 // Listen makes a unix socket of mode 0600 at path. A socket that nobody listens at any more is replaced; a living one, and
 // whatever is no socket, stays where it is, and the error says so. Closing the listener removes it.
 func Listen(path string) (net.Listener, error) {
-	if err := free(path); err != nil {
+	if err := Free(path); err != nil {
 		return nil, err
 	}
 	// A socket is made with whatever rights the umask leaves, and until they are taken away anyone may connect. So it is made in a
@@ -77,11 +77,17 @@ func (s *socket) Close() error {
 	return s.UnixListener.Close()
 }
 
-// free says why no socket can be made at path.
-func free(path string) error {
+// ErrAnswers says that a socket is in use.
+var ErrAnswers = errors.New("another process listens")
+
+// Free says why no socket can be made at path, as far as that shows without making one. ErrAnswers: there is one, and somebody answers.
+func Free(path string) error {
 	at, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
+		if _, err := os.Stat(filepath.Dir(path)); err != nil {
+			return fault(err, "make the folder first"+elsewhere)
+		}
 		return nil
 	case err != nil:
 		return fault(err, "the user of this process must be able to look there"+elsewhere)
@@ -92,7 +98,7 @@ func free(path string) error {
 	switch {
 	case err == nil:
 		conn.Close()
-		return fault(fmt.Errorf("another process listens at %s", path), "stop it"+elsewhere)
+		return fault(fmt.Errorf("%w at %s", ErrAnswers, path), "stop it"+elsewhere)
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, os.ErrNotExist): // nobody is left
 		return nil
 	}

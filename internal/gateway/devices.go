@@ -11,13 +11,15 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// mostDevices is how many sessions a person is shown.
-const mostDevices = 100
+const (
+	mostDevices = 100  // that a person is shown
+	mostLooked  = 2000 // among which the latest are found: who signs in all day long must not keep the store busy
+)
 
-// deviceList is a person's sessions, the one used last first.
+// deviceList is a person's sessions: this one, and then those that were used last.
 type deviceList struct {
 	Sessions []deviceView `json:"sessions"`
-	More     bool         `json:"more,omitempty"` // there are others, used longer ago
+	More     bool         `json:"more,omitempty"` // there are others
 }
 
 // deviceView is what a person may know of a session of theirs. Its id is a keyed hash: it neither opens the session nor names
@@ -48,36 +50,36 @@ func (g *Gateway) devices(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, list)
 }
 
-// latest returns the sessions of a person that were used last, and never holds many more than it returns.
+// latest returns this session of a person, and then of the others those that were used last.
 func (g *Gateway) latest(ctx context.Context, s *session.Session) (deviceList, error) {
-	var found []session.Listed
-	more := false
-	cut := func() {
-		slices.SortFunc(found, func(a, b session.Listed) int { return cmp.Or(b.Seen.Compare(a.Seen), cmp.Compare(a.LogID, b.LogID)) })
-		if len(found) > mostDevices {
-			found, more = found[:mostDevices], true
-		}
-	}
+	var others []session.Listed
+	looked := 0
 	for l, err := range g.Desk.List(ctx, session.Selector{Issuer: s.Grant.Issuer, Subject: s.Grant.Subject}) {
 		if err != nil {
 			return deviceList{}, err
 		}
-		if l.Subject == "" {
-			continue // its key was retired: nobody can use it any more
+		if looked++; looked > mostLooked {
+			break
 		}
-		if found = append(found, l); len(found) == 2*mostDevices {
-			cut()
+		if l.ID != s.ID && l.Subject != "" { // without, its key was retired: nobody can use it any more
+			others = append(others, l)
 		}
 	}
-	cut()
-	list := deviceList{Sessions: make([]deviceView, 0, len(found)), More: more}
-	for _, l := range found {
-		list.Sessions = append(list.Sessions, deviceView{
-			ID: l.LogID, Created: seconds(l.Created), LastSeen: seconds(l.Seen), Current: l.ID == s.ID,
-			Browser: cmp.Or(l.Device.Browser, unknownWord), System: cmp.Or(l.Device.System, unknownWord),
-		})
+	slices.SortFunc(others, func(a, b session.Listed) int { return cmp.Or(b.Seen.Compare(a.Seen), cmp.Compare(a.LogID, b.LogID)) })
+	shown := min(len(others), mostDevices-1)
+	list := deviceList{More: shown < len(others) || looked > mostLooked}
+	list.Sessions = append(list.Sessions, viewOf(session.Listed{LogID: s.LogID, Created: s.Life.Created, Seen: s.Life.Seen, Device: s.Device}, true))
+	for _, l := range others[:shown] {
+		list.Sessions = append(list.Sessions, viewOf(l, false))
 	}
 	return list, nil
+}
+
+func viewOf(l session.Listed, current bool) deviceView {
+	return deviceView{
+		ID: l.LogID, Created: seconds(l.Created), LastSeen: seconds(l.Seen), Current: current,
+		Browser: cmp.Or(l.Device.Browser, unknownWord), System: cmp.Or(l.Device.System, unknownWord),
+	}
 }
 
 // endDevice ends one of the person's own sessions. Another's is answered as one that there is not.

@@ -149,14 +149,20 @@ func (s *Store) Find(ctx context.Context, key session.Key, after session.ID, n i
 		return nil, err
 	}
 	now := time.Now()
-	var live []session.Record
+	n = max(n, 0)
+	var page []session.Record
 	for id := range s.keys[key] {
-		if rec := s.buckets[id[0]][id]; bytes.Compare(id[:], after[:]) > 0 && !dead(rec, now) {
-			live = append(live, rec)
+		rec := s.buckets[id[0]][id]
+		if bytes.Compare(id[:], after[:]) <= 0 || dead(rec, now) {
+			continue
+		}
+		if page = append(page, rec); len(page) >= 2*n+1 { // no more than this: one key can have very many
+			sortByID(page)
+			page = page[:n]
 		}
 	}
-	sortByID(live)
-	page := live[:min(len(live), max(n, 0))]
+	sortByID(page)
+	page = page[:min(len(page), n)]
 	for i := range page {
 		page[i] = clone(page[i])
 	}
