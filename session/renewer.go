@@ -72,12 +72,14 @@ func (n *Renewer) Fresh(ctx context.Context, s *Session) (*Session, error) {
 	if t.Refresh == "" || t.Expires.IsZero() {
 		return s, nil
 	}
-	left, life := time.Until(t.Expires), t.Expires.Sub(s.Life.Renewed)
-	if left >= min(life/5, time.Minute) {
+	now := time.Now()
+	left, life := t.Expires.Sub(now), t.Expires.Sub(s.Life.Renewed)
+	spent := s.spent(now)
+	if left >= min(life/5, time.Minute) && !spent {
 		return s, nil
 	}
 	f := n.join(s)
-	if !s.spent(time.Now()) {
+	if !spent {
 		select {
 		case <-f.done:
 			if f.err == nil {
@@ -98,10 +100,12 @@ func (n *Renewer) Fresh(ctx context.Context, s *Session) (*Session, error) {
 }
 
 // spent reports whether the access token might expire on its way to the upstream: in its last moments, a twentieth of its life
-// and at most 2 s.
+// and one second more, at most 2 s. The second is what a JWT may lose to rounding: iat and exp are mostly whole seconds, rounded down,
+// so a token that was issued at the end of one is over that much before its lifetime. One of a few seconds serves for half of them.
 func (s *Session) spent(now time.Time) bool {
 	expires := s.Grant.Tokens.Expires
-	return !expires.IsZero() && expires.Sub(now) <= min(expires.Sub(s.Life.Renewed)/20, 2*time.Second)
+	life := expires.Sub(s.Life.Renewed)
+	return !expires.IsZero() && expires.Sub(now) <= min(time.Second+life/20, 2*time.Second, life/2)
 }
 
 // Renew renews the access token of s now and waits for it. It does nothing if the token is younger than MinimumAge, if a newer

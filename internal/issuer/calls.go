@@ -29,6 +29,10 @@ const (
 	BodyLimit = 1 << 20          // bytes of one answer, after decompression
 )
 
+// idleLimit is how long a connection may wait for the next call. Servers close theirs after 5 s and more; a call that is on its way then
+// is lost, and cannot be sent again: the refresh token in it may be spent.
+const idleLimit = 2 * time.Second
+
 // Calls makes every call to an issuer, so that its rules stand in one place: TLS 1.2 or newer with verified
 // certificates, no redirect followed, CallLimit, BodyLimit, no cookies.
 type Calls struct{ client *http.Client }
@@ -63,6 +67,9 @@ func harden(t *http.Transport) *http.Transport {
 	t.TLSClientConfig.InsecureSkipVerify = false
 	t.MaxResponseHeaderBytes = 64 << 10
 	t.MaxConnsPerHost = 64
+	if t.IdleConnTimeout == 0 || t.IdleConnTimeout > idleLimit {
+		t.IdleConnTimeout = idleLimit
+	}
 	return t
 }
 

@@ -65,7 +65,7 @@ func newTransport(timeout time.Duration) *http.Transport {
 		ForceAttemptHTTP2:      true,
 		MaxIdleConns:           1024,
 		MaxIdleConnsPerHost:    256,
-		IdleConnTimeout:        90 * time.Second,
+		IdleConnTimeout:        4 * time.Second, // servers close theirs after 5 s and more; a POST that is on its way then would be lost
 		MaxResponseHeaderBytes: 256 << 10,
 		DisableCompression:     true, // bytes pass as they are
 	}

@@ -71,6 +71,32 @@ func TestRenewal_R1_OneRefreshPerExpiry(t *testing.T) {
 	}
 }
 
+// A JWT's exp is in whole seconds: an issuer that rounds down is a second before us, and an API goes by its word.
+func TestRenewal_NoTokenInItsLastSecond(t *testing.T) {
+	for _, life := range []time.Duration{3 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute, time.Hour} {
+		t.Run(life.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newProvider(life)
+				r := newRig(t, session.DefaultOptions(), p).replica(t.Context(), t, memory.New())
+				_, value := signIn(t, r, p)
+				for range 100 {
+					time.Sleep(life / 40)
+					s, err := r.use(value)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if left := time.Until(s.Grant.Tokens.Expires); left <= time.Second {
+						t.Fatalf("%s goes upstream with %v left", s.Grant.Tokens.Access, left)
+					}
+				}
+				if n := p.asked(); n < 2 || n > 5 {
+					t.Errorf("%d refreshes in two and a half lives", n)
+				}
+			})
+		})
+	}
+}
+
 // A tab that is closed does not cancel what its request began.
 func TestRenewal_R1_OutlivesItsRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
