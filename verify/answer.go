@@ -45,8 +45,11 @@ func (v *Verifier) fail(w http.ResponseWriter, r *http.Request, err error, from 
 	if row.status == http.StatusUnauthorized || row.bearer != "" {
 		h.Set("WWW-Authenticate", challenge(row.bearer, scopes))
 	}
-	// The client of the gateway's pages then knows what to do: sign in or renew, or fetch another token to bring.
+	// The client of the gateway's pages then knows what to do: sign in or renew, fetch another token to bring, or ask for the CSRF token of
+	// the session that is there now.
 	switch {
+	case v.browser != nil && code == session.CrossSite:
+		h.Set("Cloakroom", "cross-site")
 	case v.browser == nil || row.status != http.StatusUnauthorized:
 	case from == inHeader:
 		h.Set("Cloakroom", "token-required")

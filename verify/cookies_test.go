@@ -165,7 +165,7 @@ func TestCookies_A7_X3_X4_X5_X9_WhereItComesFrom(t *testing.T) {
 	} {
 		c.header.Set("Cookie", cookie)
 		a := r.send(c.method, "/api", "", c.header)
-		if (a.status == 200) != c.pass || !c.pass && (a.status != 403 || a.problem() != "cross_site" || a.found != nil || a.header.Get("WWW-Authenticate") != "") {
+		if (a.status == 200) != c.pass || !c.pass && (a.status != 403 || a.problem() != "cross_site" || a.found != nil || a.header.Get("WWW-Authenticate") != "" || a.header.Get("Cloakroom") != "cross-site") {
 			t.Errorf("%s: %d %s", c.name, a.status, a.body)
 		}
 	}

@@ -120,7 +120,8 @@ test('a cookie alone does not show who meant it', async () => {
     ['nobody says', {}, 403],
   ]) {
     const got = await send(api, { ...headers, cookie }, more)
-    assert.deepEqual([got.status, got.code], [status, status === 403 ? 'cross_site' : undefined], name)
+    const refused = status === 403
+    assert.deepEqual([got.status, got.code, got.headers.cloakroom], [status, refused ? 'cross_site' : undefined, refused ? 'cross-site' : undefined], name)
   }
 })
 

@@ -46,6 +46,7 @@ class Refusal extends Error {
 function answer(res, { status, code, error }) {
   if (status === 401 || status === 400) res.set('WWW-Authenticate', error ? `Bearer error="${error}"` : 'Bearer') // RFC 6750
   if (status === 401) res.set('Cloakroom', 'login-required') // the page's client then renews, or signs in
+  if (code === 'cross_site') res.set('Cloakroom', 'cross-site') // it asks whether the CSRF token is still that of the session
   if (status === 503) res.set('Retry-After', '5')
   res.status(status).set('Cache-Control', 'no-store').type('application/problem+json').send({ type: `urn:cloakroom:${code}`, status })
 }

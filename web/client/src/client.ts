@@ -126,15 +126,14 @@ export function createClient({ base = "/auth/", loginOn = [401], origins = [] }:
 
   /** Sends a request with what the gateway wants to see, or a listed API elsewhere. */
   async function send(request: Request, elsewhere: boolean): Promise<Response> {
-    // A read shows the gateway that no link or image sent it. To an API elsewhere it would only cost a preflight.
-    if (!isRead(request)) bring(request, TOKEN, proof);
-    else if (!elsewhere) bring(request, TOKEN, "1");
     const inMemory = known?.authenticated && known.delivery === "memory";
     const access = inMemory && (await bearer());
     if (access) bring(request, "Authorization", "Bearer " + access);
-    // An API that takes bearers has no use for cookies, and may not allow them. The gateway wants both.
-    const cookies = originOf(request) !== location.origin && request.credentials !== "omit" && !(elsewhere && inMemory);
-    return fetch(cookies ? new Request(request, { credentials: "include" }) : request);
+    // An API elsewhere that takes bearers needs no more, and may not allow more. The gateway wants all of it.
+    if (elsewhere && inMemory) return fetch(request);
+    bring(request, TOKEN, isRead(request) ? "1" : proof); // a read shows that no link and no image sent it
+    const include = originOf(request) !== location.origin && request.credentials !== "omit";
+    return fetch(include ? new Request(request, { credentials: "include" }) : request);
   }
 
   // The access token, where the page has to bring it. Nothing but bearer reads it.

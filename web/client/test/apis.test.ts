@@ -283,14 +283,14 @@ describe("memory", () => {
     expect((await client.fetch("/api/me")).status).toBe(200);
   });
 
-  test("M2 goes to the gateway and to listed APIs, by no cookie to the latter", async () => {
-    Object.assign(gateway, { person: "ada", delivery: "memory" });
+  test("M2 goes to the gateway and to listed APIs, to the latter with nothing beside it", async () => {
+    Object.assign(gateway, { person: "ada", delivery: "memory", csrf: "token" });
     document.cookie = "seen=1";
     const client = tab({ origins: [api.origin] });
     await client.fetch(`${api.origin}/me`);
     await client.fetch(`${api.origin}/notes`, post());
     expect(api.sent("", "authorization")).toEqual(Array(2).fill(`Bearer ${gateway.token()}`));
-    expect(api.sent("", "cookie")).toEqual([undefined, undefined]);
+    for (const name of ["cookie", "x-csrf-token"]) expect(api.sent("", name)).toEqual([undefined, undefined]);
     expect(api.count("")).toBe(2);
   });
 
@@ -368,7 +368,7 @@ describe("origins", () => {
     await client.fetch(`${api.origin}/me`);
     await client.fetch(new Request(`${api.origin}/notes`, post()));
     expect(api.sent("", "cookie").map((cookie) => cookie?.includes("access_token=1"))).toEqual([true, true]);
-    expect(api.sent("", "x-csrf-token")).toEqual([undefined, gateway.proof()]);
+    expect(api.sent("", "x-csrf-token")).toEqual(["1", gateway.proof()]);
     expect(api.sent("", "authorization")).toEqual([undefined, undefined]);
     await client.fetch(`${api.origin}/public`, { credentials: "omit" });
     expect(api.sent("GET /public", "cookie")).toEqual([undefined]);
@@ -386,6 +386,16 @@ describe("origins", () => {
     expect(gateway.count(`POST ${base}refresh`)).toBe(1);
     expect(api.log.sort()).toEqual(["a", "a", "b", "b", "c", "c"].map((text) => `POST /notes ${text}`));
     expect(left()).toEqual([]);
+  });
+
+  test("a CSRF token of another session: the gateway is asked, and the write repeated once", async () => {
+    const client = await open("cookie");
+    await client.session();
+    gateway.login++;
+    api.admits = (headers) => headers["x-csrf-token"] === gateway.proof();
+    Object.assign(api, { status: 403, refusal: { Cloakroom: "cross-site" } });
+    expect((await client.fetch(`${api.origin}/notes`, post())).status).toBe(200);
+    expect([api.count(""), gateway.count(`POST ${base}refresh`)]).toEqual([2, 0]);
   });
 
   test("a 401 that stays is passed on", async () => {

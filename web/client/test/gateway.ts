@@ -109,7 +109,8 @@ export interface API {
   readonly origin: string;
   /** Whether it lets a request in. */
   admits: (headers: IncomingHttpHeaders) => boolean;
-  /** Headers of its refusals. */
+  /** Status and headers of its refusals. */
+  status: number;
   refusal: Record<string, string>;
   readonly log: string[];
   count(start: string): number;
@@ -119,10 +120,10 @@ export interface API {
 
 export async function startAPI(): Promise<API> {
   const server = await listen((request, response, _, body) => {
-    if (!api.admits(request.headers)) return answerJSON(response, 401, { error: "invalid_token" }, api.refusal);
+    if (!api.admits(request.headers)) return answerJSON(response, api.status, { error: "refused" }, api.refusal);
     answerJSON(response, 200, { body });
   });
-  const api: API = { ...server, admits: () => true, refusal: {} };
+  const api: API = { ...server, admits: () => true, status: 401, refusal: {} };
   return api;
 }
 
