@@ -19,9 +19,9 @@ test: tools ## everything that must pass; installs what it needs
 	@$(MAKE) --no-print-directory test-e2e
 	@$(MAKE) --no-print-directory test-examples
 
-test-all: test ## every combination, the model tests for longer, the fuzz targets for a minute each
+test-all: test ## every case and attack over every pair, the model tests for longer, the fuzz targets for a minute each
 	go test -race -count=1 ./session ./internal/storage -rapid.checks=3000
-	cd e2e && E2E_ALL=1 node run.js lab
+	cd e2e && node run.js --all
 	@$(MAKE) --no-print-directory fuzz
 
 tools: ## install what the tests need: Debian's browsers, npm packages
@@ -39,7 +39,7 @@ test-go: ## the Go tests, with the race detector
 test-client: ## the TypeScript client: types, tests, and that the committed build is what the source makes
 	cd web/client && npm test && npm run check-build
 
-test-e2e: ## the browser suite
+test-e2e: ## the browser suite: the default pair of storage and delivery in full, the others in the main
 	cd e2e && node run.js
 
 test-examples: ## the programs of examples/: the front ends driven in a browser, the API asked from one and without

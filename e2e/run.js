@@ -1,16 +1,24 @@
 // Runs the browser suite: builds the gateway, makes the run's certificates, and hands over to Node's own test runner.
-// Arguments choose cases by name (`npm test -- login tabs`); without any, all of them run. E2E_CASES is another folder of cases.
-import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+//
+//   node run.js               every case over the default pair of storage and delivery, and the cases named smoke over the other seven
+//   node run.js --all         every case over every pair
+//   node run.js tabs renewal  the files with these words in their names, over the pair that E2E_PAIR names
+//
+// E2E_CASES is another folder of cases.
+import { execFileSync, spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import { makeCA } from './lib/ca.js'
+import { pair, pairs } from './lib/pair.js'
 
 const slow = new Set(['rotation.test.js', 'lab.test.js']) // mostly waiting: begin first, beside the others
 
 const here = import.meta.dirname
 const folder = resolve(here, process.env.E2E_CASES ?? 'cases')
-const wanted = process.argv.slice(2)
+const once = new Set(['lab.test.js', 'limits.test.js']) // about all pairs, or none: they run over the default pair alone
+const all = process.argv.includes('--all')
+const wanted = process.argv.slice(2).filter(word => word !== '--all')
 const names = readdirSync(folder).filter(file => file.endsWith('.test.js'))
 const cases = names
   .filter(file => wanted.length === 0 || wanted.some(word => file.includes(word)))
@@ -20,9 +28,14 @@ if (cases.length === 0) {
   console.error(`e2e: no case is called ${wanted.join(' ')}; there are: ${names.map(file => file.replace('.test.js', '')).join(', ')}`)
   process.exit(2)
 }
+const quick = cases.filter(file => /^smoke\(/m.test(readFileSync(file, 'utf8')))
+const whole = wanted.length === 0 && !process.env.E2E_PAIR && !process.env.E2E_CASES
+const inFull = all ? pairs : [pair.name]
+const inPart = all || !whole ? [] : pairs.filter(name => name !== pair.name)
+if (whole && quick.length === 0) throw new Error('no case is named smoke')
 
 const dir = mkdtempSync(join(tmpdir(), 'cloakroom-e2e-'))
-let status = 1
+const failed = []
 try {
   const binary = process.env.E2E_GATEWAY ?? join(dir, 'cloakroom')
   if (!process.env.E2E_GATEWAY) {
@@ -37,11 +50,29 @@ try {
     NODE_EXTRA_CA_CERTS: ca,
     SSL_CERT_FILE: ca, // for the gateway
   }
-  const concurrency = process.env.E2E_CONCURRENCY ?? '3'
-  const args = ['--test', `--test-concurrency=${concurrency}`, '--test-timeout=180000', '--test-reporter=spec', ...cases]
-  status = spawnSync(process.execPath, args, { cwd: here, env, stdio: 'inherit' }).status ?? 1
+  /** Runs files over a pair. Where there are several, words come when one is done, so that they do not mix. */
+  const words = inFull.length + inPart.length > 1 ? 'pipe' : 'inherit'
+  const play = (name, files, more = {}) => new Promise(done => {
+    const concurrency = process.env.E2E_CONCURRENCY ?? '3'
+    const args = ['--test', `--test-concurrency=${concurrency}`, '--test-timeout=600000', '--test-reporter=spec', ...files]
+    const child = spawn(process.execPath, args, { cwd: here, env: { ...env, ...more, E2E_PAIR: name }, stdio: ['ignore', words, words] })
+    const said = []
+    for (const stream of [child.stdout, child.stderr]) stream?.on('data', text => said.push(text))
+    child.once('close', status => {
+      process.stdout.write(`\n── ${name}${more.E2E_SMOKE ? ', smoke' : ''}\n${Buffer.concat(said)}`)
+      if (status !== 0) failed.push(name)
+      done()
+    })
+  })
+  const oneByOne = async (names, run) => { for (const name of names) await run(name) }
+  const allOf = name => name === pairs[0] ? cases : cases.filter(file => !once.has(basename(file)))
+  await Promise.all([
+    oneByOne(inFull, name => play(name, allOf(name), all ? { E2E_ALL: '1' } : {})),
+    oneByOne(inPart, name => play(name, [join(here, 'smoke.js')], { E2E_SMOKE: quick.join('\n') })),
+  ])
 } finally {
   if (process.env.E2E_KEEP) console.log(`kept ${dir}`)
   else rmSync(dir, { recursive: true, force: true })
 }
-process.exitCode = status
+if (failed.length > 0) console.error(`e2e: failed over ${failed.join(', ')}`)
+process.exitCode = failed.length > 0 ? 1 : 0

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { cookieName } from '../lib/gateway.js'
+import { pair } from '../lib/pair.js'
 import { until } from '../lib/run.js'
-import { enter, fetchFrom, openChromium, query, shows, signIn, signOut, test, watch } from '../lib/stage.js'
+import { enter, fetchFrom, openChromium, query, readable, shows, signIn, signOut, smoke, test, watch } from '../lib/stage.js'
 
-test('sign in, query, reload, sign out', async t => {
+smoke('sign in, query, reload, sign out', async t => {
   const { tab, op, ticket } = await openChromium(t)
   const page = await tab()
   await shows(page, 'signed out')
@@ -35,7 +36,7 @@ test('register: the provider shows its sign-up page', async t => {
   assert.equal(op.seen.find(entry => entry.path === '/auth').query.prompt, 'create')
 })
 
-test('P11 a navigation is led to the login and back, a fetch gets 401', async t => {
+smoke('P11 a navigation is led to the login and back, a fetch gets 401', async t => {
   const { tab } = await openChromium(t)
   const page = await tab()
   const { status, body } = await fetchFrom(page, '/api/whoami')
@@ -61,8 +62,8 @@ test('CB8 the first page after the login has the Strict cookie, without a loop',
   assert.equal(cookie.sameSite, 'Strict')
 })
 
-test('C1 C2 L7 cookies: HttpOnly, Secure, prefixed, Strict; Lax while the login is in flight, gone afterwards', async t => {
-  const { app, context, tab, logins } = await openChromium(t)
+smoke('C1 C2 L7 cookies: HttpOnly, Secure, prefixed, Strict; Lax while the login is in flight, gone afterwards', async t => {
+  const { app, context, tab, logins, tokenCookies } = await openChromium(t)
   const page = await tab('/site/notes')
   const [login, ...more] = await logins()
   assert.deepEqual(more, [])
@@ -72,10 +73,16 @@ test('C1 C2 L7 cookies: HttpOnly, Secure, prefixed, Strict; Lax while the login 
   await page.getByRole('heading', { name: 'Notes of ann' }).waitFor()
 
   const cookies = await context.cookies(app)
-  assert.deepEqual(cookies.map(({ name }) => name), [cookieName])
-  const [session] = cookies
-  assert.deepEqual([session.sameSite, session.httpOnly, session.secure, session.path, session.expires], ['Strict', true, true, '/', -1])
-  assert.equal(await page.evaluate(() => document.cookie), '')
+  assert.ok(cookies.some(({ name }) => name === pair.session))
+  for (const { name, expires, ...attributes } of cookies) {
+    const token = pair.tokenCookies().find(token => token.name === name)
+    assert.ok(token || pair.isSession(name), `${name} is not ours to set`)
+    const { sameSite, httpOnly, secure, path, domain } = attributes
+    assert.deepEqual([sameSite, httpOnly, secure, path, domain], ['Strict', !token?.readable, true, '/', 'app.test'], name)
+    assert.equal(expires === -1, !token, `${name}: the session's goes with the browser, the token's with the token`)
+  }
+  assert.equal((await tokenCookies()).length, pair.tokenCookies().length)
+  await readable(page)
 })
 
 test('C3 script can neither read, set nor remove the session cookie', async t => {

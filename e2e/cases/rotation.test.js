@@ -1,6 +1,7 @@
 // A renewal brings a new ticket once the old one was in use for a minute. These cases wait for that, side by side.
 import assert from 'node:assert/strict'
 import { describe } from 'node:test'
+import { pair } from '../lib/pair.js'
 import { until } from '../lib/run.js'
 import { expire, fetchFrom, openChromium, query, signIn, test } from '../lib/stage.js'
 
@@ -12,7 +13,7 @@ describe('rotation', { concurrency: 3 }, () => {
     const page = await tab()
     await signIn(page)
     const release = api.hold('/api/slow')
-    await page.evaluate(() => { window.slow = fetch('/api/slow').then(answer => answer.status) })
+    await page.evaluate(() => { window.slow = window.app.fetch('/api/slow').then(answer => answer.status) })
     await until('the slow request to reach the API', () => api.count('/api/slow') === 1)
     const old = await ticket()
 
@@ -51,17 +52,19 @@ describe('rotation', { concurrency: 3 }, () => {
     await query(page)
     const old = await ticket()
     await expire(page)
-    const answer = await gateway.ask('/api/cacheable', { cookie: old })
+    const answer = await gateway.askAPI('/api/cacheable', { cookie: old })
     assert.equal(answer.status, 200)
     const cookies = answer.headers['set-cookie']
-    assert.ok(cookies.some(text => text.startsWith('__Host-Http-session=')), 'the renewal brought a cookie')
+    // With memory it was the token that was asked for before which brought it.
+    if (pair.delivery !== 'memory') assert.ok(cookies.some(text => text.startsWith(`${pair.session}=`)), 'the renewal brought a cookie')
     assert.ok(!cookies.some(text => text.includes('=upstream')), "the upstream's cookie of our name is dropped")
     assert.ok(cookies.some(text => text.startsWith('theme=dark')), 'its own cookie passes')
     assert.match(answer.headers['cache-control'], /no-store/)
     assert.doesNotMatch(answer.headers['cache-control'], /public|max-age=3600/)
 
     await fetchFrom(page, '/api/cacheable')
-    assert.deepEqual((await context.cookies(app)).map(({ name }) => name).sort(), ['__Host-Http-session', 'theme'])
+    const foreign = (await context.cookies(app)).map(({ name }) => name).filter(name => !pair.isSession(name) && !pair.tokenCookies().some(token => token.name === name))
+    assert.deepEqual(foreign, ['theme'])
     await query(page)
   })
 })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { cookieName } from '../lib/gateway.js'
 import { until } from '../lib/run.js'
-import { enter, newPerson, openChromium, query, shows, signIn, signOut, test, watch } from '../lib/stage.js'
+import { enter, newPerson, openChromium, query, shows, signIn, signOut, smoke, test, watch } from '../lib/stage.js'
 
 test('CB9 a login over an existing session ends the old one, though Strict cookies do not reach the callback', async t => {
   const { tab, context, app, gateway, ticket } = await openChromium(t)
@@ -20,7 +20,7 @@ test('CB9 a login over an existing session ends the old one, though Strict cooki
   assert.match(answered, /__Host-Http-login\./)
   assert.equal(typeof began, 'string')
   assert.notEqual(await ticket(), old)
-  assert.equal((await gateway.ask('/api/whoami', { cookie: old })).status, 401, 'the old ticket is worth nothing')
+  assert.equal(await gateway.knows(old), false, 'the old ticket is worth nothing')
   assert.deepEqual(await query(page), { me: { sub: 'bob' } })
   assert.equal(gateway.audit('replaced').length, 1)
 })
@@ -29,15 +29,16 @@ test('accident: session fixation. CB9 a ticket planted before the login is not t
   const attacker = await openChromium(t)
   const { app, gateway } = attacker
   await signIn(await attacker.tab(), 'bob')
-  const planted = await attacker.ticket()
+  const planted = await attacker.session()
+  const ticket = await attacker.ticket()
 
   const victim = await newPerson(t, attacker)
-  await victim.context.addCookies([{ name: cookieName, value: planted, url: app, secure: true, httpOnly: true, sameSite: 'Strict' }])
+  await victim.context.addCookies(planted)
   const page = await victim.tab(`/auth/login?return_to=/`)
   await enter(page, 'ann')
   await shows(page, 'signed in as ann')
-  assert.notEqual(await victim.ticket(), planted)
-  assert.equal((await gateway.ask('/api/whoami', { cookie: planted })).status, 401)
+  assert.notEqual(await victim.ticket(), ticket)
+  assert.equal(await gateway.knows(ticket), false)
 })
 
 test('accident: session fixation. A made-up ticket is ignored, and the login works', async t => {
@@ -46,10 +47,10 @@ test('accident: session fixation. A made-up ticket is ignored, and the login wor
   const page = await tab('/site/notes')
   await enter(page, 'ann')
   await page.getByRole('heading', { name: 'Notes of ann' }).waitFor()
-  assert.doesNotMatch(await ticket(), /^A+$/)
+  assert.doesNotMatch(await ticket(), /=A{80}/)
 })
 
-test('the back button after logout shows nothing of the person', async t => {
+smoke('the back button after logout shows nothing of the person', async t => {
   const { tab, op, app, ticket, gateway } = await openChromium(t)
   const page = await tab('/site/notes')
   await enter(page, 'ann')
@@ -59,7 +60,7 @@ test('the back button after logout shows nothing of the person', async t => {
   const old = await ticket()
   await signOut(page)
   await page.waitForURL('**/auth/signed-out**')
-  assert.equal((await gateway.ask('/api/whoami', { cookie: old })).status, 401)
+  assert.equal(await gateway.knows(old), false)
 
   const asked = op.count('/auth')
   await page.evaluate(() => history.go(-2)) // over the provider's page, which would only lead here again

@@ -1,11 +1,14 @@
-// The API behind the gateway, as a team would write it: GraphQL by Apollo Server, bearers verified with jose against the
-// provider's keys. Beside it some plain routes, and a few that behave as awkwardly as upstreams do.
+// The API, as a team would write it: GraphQL by Apollo Server, access tokens verified with jose against the provider's keys. It takes
+// them as the delivery of this run brings them, and in no other way. Beside it some plain routes, and a few that behave as awkwardly
+// as upstreams do.
 import { ApolloServer, HeaderMap } from '@apollo/server'
 import { createServer } from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
 import { createRemoteJWKSet, jwtVerify } from 'jose'
 import { WebSocketServer } from 'ws'
+import { pair, tokenOf } from './pair.js'
 import { resource } from './provider.js'
-import { close, listen } from './run.js'
+import { close, listen, tls } from './run.js'
 
 const typeDefs = `#graphql
   type Person { sub: ID! }
@@ -14,8 +17,11 @@ const typeDefs = `#graphql
   type Mutation { addNote(text: String!): Note! }
 `
 
-/** Starts an API that takes access tokens of issuer. */
-export async function startAPI({ issuer }) {
+/**
+ * Starts an API that takes access tokens of issuer: behind the gateway, or, with the front end's `app` and the `domain` of the
+ * token cookies, on the sibling host api.app.test, where the browser calls it without the gateway.
+ */
+export async function startAPI({ issuer, app, domain }) {
   const notes = []
   const seen = [] // { method, path, headers, sub }, in order
   const gates = new Map()
@@ -71,10 +77,13 @@ export async function startAPI({ issuer }) {
   }
 
   const streams = new Set()
-  const server = createServer(async (req, res) => {
+  const answer = async (req, res) => {
     const path = new URL(req.url, 'http://api').pathname
-    const sub = await whoCalls(req, keys, issuer)
+    if (app && share(req, res, app)) return
+    const sub = await whoCalls(req, { keys, issuer, domain })
     seen.push({ method: req.method, path, headers: req.headers, sub })
+    // A token in a cookie comes along whoever asks: an API that takes one has to look who does.
+    if (app && pair.inCookies && req.method !== 'GET' && req.headers.origin !== app) return json(res, { error: 'cross_site' }, 403)
     if (!sub) {
       res.setHeader('www-authenticate', 'Bearer error="invalid_token"')
       return json(res, { error: 'invalid_token' }, 401)
@@ -82,13 +91,15 @@ export async function startAPI({ issuer }) {
     const route = routes[`${req.method} ${path}`]
     if (!route) return json(res, { error: 'not found' }, 404)
     await Promise.resolve(route(req, res, sub)).catch(() => res.destroy()) // the caller has gone
-  })
+  }
+  const server = app ? createSecureServer(tls, answer) : createServer(answer)
   const sockets = new WebSocketServer({ noServer: true })
   server.on('upgrade', async (req, socket, head) => {
-    if (!await whoCalls(req, keys, issuer)) return socket.end('HTTP/1.1 401 Unauthorized\r\n\r\n')
+    if (!await whoCalls(req, { keys, issuer, domain })) return socket.end('HTTP/1.1 401 Unauthorized\r\n\r\n')
     sockets.handleUpgrade(req, socket, head, ws => ws.on('message', text => ws.send(`echo ${text}`)))
   })
-  const origin = `http://127.0.0.1:${await listen(server)}`
+  const port = await listen(server)
+  const origin = app ? `https://api.app.test:${port}` : `http://127.0.0.1:${port}`
 
   return {
     origin,
@@ -110,15 +121,35 @@ export async function startAPI({ issuer }) {
   }
 }
 
-async function whoCalls(req, keys, issuer) {
-  const bearer = /^Bearer (\S+)$/.exec(req.headers.authorization ?? '')
-  if (!bearer) return undefined
+// CORS for the one front end. It reports whether that was all.
+function share(req, res, app) {
+  res.setHeader('vary', 'Origin')
+  if (req.headers.origin !== app) return false
+  res.setHeader('access-control-allow-origin', app)
+  res.setHeader('access-control-allow-credentials', 'true')
+  if (req.method !== 'OPTIONS') return false
+  res.writeHead(204, { 'access-control-allow-headers': 'content-type, x-csrf-token, authorization', 'access-control-allow-methods': 'GET, POST' }).end()
+  return true
+}
+
+async function whoCalls(req, { keys, issuer, domain }) {
+  const token = tokenIn(req.headers, domain)
+  if (!token) return undefined
   try {
-    const { payload } = await jwtVerify(bearer[1], keys, { issuer, audience: resource, typ: 'at+jwt' })
+    const { payload } = await jwtVerify(token, keys, { issuer, audience: resource, typ: 'at+jwt' })
     return payload.sub
   } catch {
     return undefined
   }
+}
+
+// A token that comes in two ways, or a cookie that is there twice, is none: somebody else may have put it there.
+function tokenIn({ authorization = '', cookie = '' }, domain) {
+  const bearer = /^Bearer (\S+)$/.exec(authorization)?.[1]
+  if (!pair.inCookies) return bearer
+  const cookies = cookie.split('; ').map(text => ({ name: text.slice(0, text.indexOf('=')), value: text.slice(text.indexOf('=') + 1) }))
+  const names = cookies.map(({ name }) => name)
+  return authorization || new Set(names).size !== names.length ? undefined : tokenOf(cookies, domain)
 }
 
 async function answerGraphQL(graphql, req, res, sub) {

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 // Every name a server of this suite goes by. The provider is reached as 127.0.0.1, which is another site than app.test
 // and needs no name service, so gateway, API and browsers all agree on it.
 const names = [
-  'DNS:app.test', 'DNS:sibling.app.test', 'DNS:evil.test', 'DNS:localhost', 'IP:127.0.0.1',
+  'DNS:app.test', 'DNS:sibling.app.test', 'DNS:api.app.test', 'DNS:front.app.test', 'DNS:evil.test', 'DNS:localhost', 'IP:127.0.0.1',
   'DNS:app.shop.test', 'DNS:evil.shop.test', // the laboratory's app, and its attacker on a sibling host
 ]
 

@@ -4,11 +4,12 @@ import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { request } from 'node:https'
 import { join } from 'node:path'
+import { pair } from './pair.js'
 import { client, resource } from './provider.js'
 import { run, until } from './run.js'
 
-/** What the gateway's session cookie is called. */
-export const cookieName = '__Host-Http-session'
+/** The cookie that a session cannot do without. */
+export const cookieName = pair.session
 /** How the cookie of a login in flight begins. */
 export const loginCookie = '__Host-Http-login.'
 
@@ -41,10 +42,13 @@ export async function startGateway({ origin, issuer, api, config = {}, main = {}
         ...main,
       },
     },
+    session: { storage: pair.storage },
+    tokens: { delivery: pair.delivery },
     routes: [
-      { path: '/api/', upstream: api, timeout: '2m' },
-      { path: '/site/', upstream: api, identity: { 'X-User': 'sub' } },
-      { path: '/', files: join(import.meta.dirname, '..', 'page'), auth: 'off', ...page },
+      { path: '/api/', upstream: api, timeout: '2m', identity: { 'X-User': 'sub' } },
+      // A navigation brings no bearer: with memory the site is files behind the session, and not rendered by the API.
+      { path: '/site/', ...pair.delivery === 'memory' ? { files: folder('site') } : { upstream: api, identity: { 'X-User': 'sub' } } },
+      { path: '/', files: folder('page'), auth: 'off', ...page },
     ],
     ...config,
   }
@@ -69,8 +73,23 @@ export async function startGateway({ origin, issuer, api, config = {}, main = {}
     /** The audit records so far. */
     audit: action => output.split('\n').filter(line => line.includes('"audit"')).map(line => JSON.parse(line))
       .filter(record => !action || record.action === action),
-    /** A request without a browser: what curl would send, cookie and headers as given. */
+    /** A request without a browser: what curl would send, with the Cookie header and others as given. */
     ask: (path, options) => ask(port, path, options),
+    /** The same as a page of ours sends it to the API: with memory, that asks for the access token first. */
+    async askAPI(path, { cookie, headers, ...options }) {
+      const ours = { origin, 'sec-fetch-site': 'same-origin', accept: 'application/json' }
+      if (pair.delivery === 'memory') {
+        const { status, body } = await ask(port, '/auth/token', { method: 'POST', cookie, headers: ours })
+        if (status === 200) ours.authorization = `Bearer ${JSON.parse(body).access_token}`
+      }
+      return ask(port, path, { cookie, headers: { ...ours, ...headers }, ...options })
+    },
+    /** Whether somebody is signed in who brings this Cookie header. */
+    async knows(cookie) {
+      const { status, body } = await ask(port, '/auth/session', { cookie })
+      if (status !== 200) throw new Error(`GET session: ${status} ${body}`)
+      return JSON.parse(body).authenticated
+    },
     /** Every file the gateway has written, as bytes by name. */
     files: () => readdirSync(dir).filter(name => name.startsWith('sessions.db')).map(name => [name, readFileSync(file(name))]),
     async stop() {
@@ -93,11 +112,13 @@ export async function startGateway({ origin, issuer, api, config = {}, main = {}
   return gateway
 }
 
+const folder = name => join(import.meta.dirname, '..', name)
+
 function ask(port, path, { method = 'GET', headers = {}, cookie, body } = {}) {
   return new Promise((resolve, reject) => {
     const req = request({
       host: '127.0.0.1', port, path, method, servername: 'app.test', agent: false,
-      headers: { host: `app.test:${port}`, ...(cookie && { cookie: `${cookieName}=${cookie}` }), ...headers },
+      headers: { host: `app.test:${port}`, ...(cookie && { cookie }), ...headers },
     }, async res => {
       const chunks = []
       for await (const chunk of res) chunks.push(chunk)

@@ -1,7 +1,9 @@
 // A real OpenID provider (npm oidc-provider) on a site of its own, with pages of its own, that counts what it is asked.
+import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:https'
 import { exportJWK, generateKeyPair } from 'jose'
 import Provider, { interactionPolicy } from 'oidc-provider'
+import { pair } from './pair.js'
 import { close, listen, tls } from './run.js'
 
 export const resource = 'https://api.example.test' // the audience of access tokens
@@ -18,8 +20,9 @@ const signingKey = generateKeyPair('RS256', { extractable: true })
  *   accessTTL    seconds an access token lives
  *   pushed       take (and require) pushed authorization requests
  *   askConsent   show a consent page; otherwise signing in is consent
+ *   idPadding, accessPadding   characters, that nothing compresses, by which ID and access tokens are longer
  */
-export async function startProvider({ app, accessTTL = 300, pushed = false, askConsent = false }) {
+export async function startProvider({ app, accessTTL = 300, pushed = false, askConsent = false, idPadding = 0, accessPadding = 0 }) {
   const seen = [] // { path, query } of every request, in order
   const gates = new Map() // path → promise that requests wait for
   const silent = new Set() // paths that answer nothing
@@ -43,10 +46,10 @@ export async function startProvider({ app, accessTTL = 300, pushed = false, askC
     cookies: { keys: ['provider cookie key'] },
     scopes: ['openid', 'profile', 'email', 'offline_access'],
     conformIdTokenClaims: false, // claims come in the ID token
-    claims: { openid: ['sub'], profile: ['name'], email: ['email', 'email_verified'] },
+    claims: { openid: ['sub'], profile: ['name', 'padding'], email: ['email', 'email_verified'] },
     findAccount: (_, id) => people.has(id) && {
       accountId: id,
-      claims: () => ({ sub: id, name: id[0].toUpperCase() + id.slice(1), email: `${id}@example.test`, email_verified: true }),
+      claims: () => ({ sub: id, name: id[0].toUpperCase() + id.slice(1), email: `${id}@example.test`, email_verified: true, ...padding(idPadding) }),
     },
     features: {
       devInteractions: { enabled: false },
@@ -65,6 +68,7 @@ export async function startProvider({ app, accessTTL = 300, pushed = false, askC
     },
     interactions: { policy, url: (_, { uid }) => `/interaction/${uid}` },
     issueRefreshToken: () => true,
+    extraTokenClaims: () => padding(accessPadding),
     rotateRefreshToken: true,
     loadExistingGrant: askConsent ? undefined : grantEverything,
     renderError: (ctx, out) => { ctx.body = html('The provider refuses', `<pre>${JSON.stringify(out)}</pre>`) },
@@ -116,6 +120,8 @@ export async function startProvider({ app, accessTTL = 300, pushed = false, askC
   }
 }
 
+const padding = length => length > 0 ? { padding: randomBytes(length).toString('base64url').slice(0, length) } : {}
+
 // Signing in is consent: what a first-party app's provider does.
 async function grantEverything(ctx) {
   const { oidc } = ctx
@@ -144,6 +150,7 @@ function rememberAnswer(res) {
       for (const [value, kind] of [[access_token, 'AccessToken'], [refresh_token, 'RefreshToken'], [id_token, 'IDToken']]) {
         if (value) issued.set(value, kind)
       }
+      if (pair.delivery === 'split' && access_token) issued.set(access_token.split('.')[2], 'Signature')
     } catch { /* an error page */ }
     return end.call(this, body, ...rest)
   }

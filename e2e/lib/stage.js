@@ -3,8 +3,9 @@ import assert from 'node:assert/strict'
 import { after, test as plainTest } from 'node:test'
 import { startAPI } from './api.js'
 import { startBrowser } from './browser.js'
-import { cookieName, loginCookie, startGateway } from './gateway.js'
+import { loginCookie, startGateway } from './gateway.js'
 import { assertNoSecret, assertNoTokenOnTheWire, secrets } from './leaks.js'
+import { pair } from './pair.js'
 import { issued, startProvider } from './provider.js'
 import { freePort, until } from './run.js'
 
@@ -20,9 +21,24 @@ after(async () => {
 
 const witnesses = new WeakMap() // case → functions that say what they saw
 
-/** A case. When it fails, its error says where every tab was and what the gateway had logged last. */
-export function test(name, play) {
-  plainTest(name, async t => {
+/**
+ * A case. When it fails, its error says where every tab was and what the gateway had logged last.
+ *
+ * What cannot be with a delivery or a storage stands in `otherwise`, by its word: `because` says why, and `play` shows what is true
+ * there instead.
+ */
+export function test(name, play, otherwise) {
+  if (!process.env.E2E_SMOKE) smoke(name, play, otherwise)
+}
+
+/** A case that also runs over the pairs that are not run in full. */
+export function smoke(name, play, otherwise = {}) {
+  const other = otherwise[pair.delivery] ?? otherwise[pair.storage]
+  if (other) {
+    name = `NOT WITH ${pair.name}, because ${other.because}: ${name}`
+    play = other.play
+  }
+  plainTest(`${pair.name} ${name}`, async t => {
     witnesses.set(t, [])
     try {
       await play(t)
@@ -37,14 +53,21 @@ export function test(name, play) {
  * Sets the stage for one case: a provider, an API, a gateway between them, and a fresh browser profile. All of it ends with
  * the case, which fails if the gateway's logs or files hold a token.
  *
- * Options: those of startProvider, and `config`, `main` and `page` of startGateway.
+ * Options: those of startProvider, and `config`, `main` and `page` of startGateway. With `sibling` there is a second API, on a host
+ * of the same site, that the page calls without the gateway: it gets the cookies of the token, where there are any.
  */
-export async function open(t, { host = 'app.test', config, main, page, ...provider } = {}) {
+export async function open(t, { host = 'app.test', config, main, page, sibling, ...provider } = {}) {
   const app = `https://${host}:${await freePort()}`
   const op = await startProvider({ app, ...provider })
   t.after(() => op.close())
-  const api = await startAPI({ issuer: op.issuer })
+  const api = await startAPI({ issuer: op.issuer, domain: sibling && host })
   t.after(() => api.close())
+  if (sibling) {
+    sibling = await startAPI({ issuer: op.issuer, app, domain: host })
+    t.after(() => sibling.close())
+    page = { csp: `default-src 'self'; connect-src 'self' ${sibling.origin}; img-src 'self' data:`, ...page }
+    if (pair.inCookies) config = { tokens: { delivery: pair.delivery, domain: host }, ...config }
+  }
   const gateway = await startGateway({ origin: app, issuer: op.issuer, api: api.origin, config, main, page })
   t.after(async () => {
     await gateway.stop()
@@ -53,7 +76,7 @@ export async function open(t, { host = 'app.test', config, main, page, ...provid
     for (const [name, bytes] of gateway.files()) assertNoSecret(bytes.toString('latin1'), name)
   })
   witnesses.get(t).push(async () => `gateway:\n${gateway.output().split('\n').slice(-12).join('\n')}`)
-  return { app, op, api, gateway }
+  return { app, op, api, sibling, gateway }
 }
 
 function remember({ state, nonce, code_challenge }) {
@@ -88,6 +111,8 @@ export async function newPerson(t, { app }) {
 /** What a person has: tabs and cookies. */
 export function person({ app, context }) {
   context.setDefaultTimeout(10_000)
+  const session = async () =>
+    (await context.cookies(app)).filter(({ name }) => pair.isSession(name)).sort((a, b) => a.name < b.name ? -1 : 1)
   return {
     context,
     /** Opens a tab, by default on the app. */
@@ -96,11 +121,18 @@ export function person({ app, context }) {
       await page.goto(app + path)
       return page
     },
-    /** The session cookie's value, undefined when there is none. */
+    /** The cookies of the session. */
+    session,
+    /** The session's cookies as a Cookie header has them, undefined when there are none. */
     async ticket() {
-      const value = (await context.cookies(app)).find(cookie => cookie.name === cookieName)?.value
-      if (value) secrets.set(value, 'ticket')
-      return value
+      const cookies = await session()
+      for (const { value } of cookies) secrets.set(value, 'ticket')
+      return cookies.map(({ name, value }) => `${name}=${value}`).join('; ') || undefined
+    },
+    /** The cookies of an access token for the app's host alone. */
+    async tokenCookies() {
+      const names = pair.tokenCookies().map(({ name }) => name)
+      return (await context.cookies(app)).filter(({ name }) => names.includes(name))
     },
     /** The cookies of logins in flight. */
     async logins() {
@@ -155,11 +187,19 @@ export async function endElsewhere({ app, gateway, ticket }) {
 /** Asks the API from the page. */
 export const query = (page, text = '{ me { sub } }') => page.evaluate(text => window.app.query(text), text)
 
-/** Fetches from the page and returns { status, body }. */
+/** Fetches from the page with what the delivery wants, never leaves it, and returns { status, body }. */
 export const fetchFrom = (page, path, init) => page.evaluate(async ([path, init]) => {
-  const answer = await fetch(path, init)
+  const answer = await window.app.fetch(path, init)
   return { status: answer.status, body: await answer.text() }
 }, [path, init])
+
+/** What script can read of our cookies: nothing, but with split the token up to its signature. */
+export async function readable(page) {
+  const text = await page.evaluate(() => document.cookie)
+  const names = pair.tokenCookies().filter(({ readable }) => readable).map(({ name }) => name)
+  assert.deepEqual(text.split('; ').map(one => one.split('=')[0]).filter(name => name.startsWith('__')), names, 'what script can read of ours')
+  return text
+}
 
 /** Waits until the access token of the session is over. It makes no request that could renew it. */
 export async function expire(page) {
