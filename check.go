@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/accounts"
 	"github.com/cloakroom-go/cloakroom/internal/origin"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -32,8 +33,11 @@ const probeTimeout = 10 * time.Second
 // probe; call it often, the providers are asked every few seconds at most.
 func (g *Gateway) Ready(ctx context.Context) []Finding {
 	looks := []func(context.Context) Finding{g.lookAtStore}
-	for _, name := range slices.Sorted(maps.Keys(g.providers)) {
+	for _, name := range slices.Sorted(maps.Keys(g.cfg.Providers)) {
 		looks = append(looks, func(ctx context.Context) Finding { return g.lookAtProvider(ctx, name) })
+	}
+	if g.cfg.Accounts != nil {
+		looks = append(looks, g.lookAtAccounts)
 	}
 	return lookAll(ctx, looks)
 }
@@ -104,6 +108,19 @@ func (g *Gateway) lookAtProvider(ctx context.Context, name string) Finding {
 	if len(o.Resource) > 0 && !o.UserinfoOff {
 		f.Text += "; resource is set, and some providers refuse such a token at userinfo: `userinfo: false` does without"
 	}
+	return f
+}
+
+func (g *Gateway) lookAtAccounts(ctx context.Context) Finding {
+	f := Finding{OK: true, Subject: "accounts"}
+	people, ok := g.providers[accounts.Name].(*accounts.Accounts)
+	if !ok {
+		return Finding{Subject: f.Subject, Text: "they are not there"}
+	}
+	if err := people.Probe(ctx); err != nil {
+		return fault(f.Subject, err, "nobody can sign in or register until their database is back")
+	}
+	f.Text = "they can be read; their tokens are of the issuer " + people.Issuer()
 	return f
 }
 

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/audit"
+	"github.com/cloakroom-go/cloakroom/internal/accounts"
 	"github.com/cloakroom-go/cloakroom/internal/answer"
 	"github.com/cloakroom-go/cloakroom/internal/control"
 	"github.com/cloakroom-go/cloakroom/internal/cookie"
@@ -145,6 +146,13 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 			}
 		}
 	}
+	people, err := g.openAccounts(ctx, ring)
+	if err != nil {
+		return nil, err
+	}
+	if people != nil {
+		g.providers[accounts.Name], issuers[people.Issuer()] = people, people
+	}
 	if g.guard, err = guard.New(own, guardOptions(cfg), ring); err != nil {
 		return nil, fmt.Errorf("cloakroom: guard: %w", err)
 	}
@@ -176,7 +184,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 
 	g.endpoints, err = gateway.New(gateway.Parts{
 		Own: own, Ring: ring, Guard: g.guard, Desk: desk, Storage: sessions, Delivery: deliver, Notes: storage.NewNotes(cfg.Store, ring),
-		Providers: g.providers, Answers: answers, Audit: sink, Sessions: cfg.Session,
+		Providers: g.providers, Accounts: people, Answers: answers, Audit: sink, Sessions: cfg.Session,
 		Client: gateway.Script{Text: web.Client, ETag: web.ClientETag},
 	}, cfg.Endpoints, metrics)
 	if err != nil {
@@ -190,11 +198,45 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 		return nil, fmt.Errorf("cloakroom: %w", err)
 	}
 	g.control = control.NewHandler(desk, slices.Sorted(maps.Keys(issuers)), sink)
+	if people != nil {
+		go people.Follow(ctx, func(ctx context.Context, subject string) error {
+			return endAll(ctx, desk, sink, people.Issuer(), subject)
+		})
+	}
 	if sweeper, can := cfg.Store.(session.Sweeper); can {
 		go sweep(ctx, sweeper, cfg.Observe.Log)
 	}
 	ok = true
 	return g, nil
+}
+
+// openAccounts opens the accounts of our own; nil: there are none.
+func (g *Gateway) openAccounts(ctx context.Context, ring *seal.Keyring) (*accounts.Accounts, error) {
+	o := g.cfg.Accounts
+	if o == nil {
+		return nil, nil
+	}
+	if _, taken := g.cfg.Providers[accounts.Name]; taken {
+		return nil, fmt.Errorf("cloakroom: provider %q: that is what our own accounts are called; take another name", accounts.Name)
+	}
+	people, err := accounts.New(ctx, *o, accounts.Place{Origin: g.own.String(), Prefix: g.cfg.Endpoints.Prefix, Ring: ring, Log: g.cfg.Observe.Log})
+	if err != nil {
+		return nil, fmt.Errorf("cloakroom: accounts: %w", err)
+	}
+	for name, p := range g.cfg.Providers {
+		if p.Issuer == people.Issuer() {
+			return nil, fmt.Errorf("cloakroom: provider %q has the issuer of our own accounts", name)
+		}
+	}
+	return people, nil
+}
+
+// endAll ends all sessions of a person, for an operator.
+func endAll(ctx context.Context, desk *session.Desk, sink audit.Sink, issuer, subject string) error {
+	_, _, err := desk.Revoke(ctx, session.Selector{Issuer: issuer, Subject: subject}, func(l session.Listed) {
+		sink.Record(ctx, l.Event(audit.Ended, "the account was closed or its password reset"))
+	})
+	return err
 }
 
 // defaults fills in what the configuration leaves open.
@@ -286,7 +328,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if g.secureFirst(w, r) {
 		return
 	}
-	if strings.HasPrefix(r.URL.Path, g.cfg.Endpoints.Prefix) {
+	if g.endpoints.Serves(r.URL.Path) {
 		g.serve(w, r, g.endpoints)
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/cloakroom-go/cloakroom/audit"
+	"github.com/cloakroom-go/cloakroom/internal/accounts"
 	"github.com/cloakroom-go/cloakroom/internal/delivery"
 	"github.com/cloakroom-go/cloakroom/internal/files"
 	"github.com/cloakroom-go/cloakroom/internal/gateway"
@@ -37,6 +38,26 @@ type (
 	//   - Algorithms []string: accepted signatures of ID tokens; default RS256
 	//   - AccessType string: typ of access tokens that come without a session, for Route.Bearer: at+jwt (default, RFC 9068), or JWT for JWT or none
 	Provider = oidc.Options
+	// Accounts are people of our own, and the issuer of their access tokens. Database is needed.
+	//   - Database *sql.DB: where they are, of sqlite.OpenAccounts; the caller closes it after the gateway
+	//   - Login string: what people call themselves: "email" (default) or "username"
+	//   - RegisterOff bool: nobody can register by themselves
+	//   - Title string: what they are called where people choose where to sign in; default "Account of this site"
+	//   - Hash PasswordHash: what guessing a password costs: Memory, Time, Threads
+	//   - Tokens AccountTokens: the access tokens: Issuer, Lifetime, Audience, Algorithm, Claims
+	Accounts = accounts.Options
+	// PasswordHash is the cost of an argon2id hash.
+	//   - Memory int: KiB; default 47104
+	//   - Time int: passes over the memory; default 1
+	//   - Threads int: default 1
+	PasswordHash = accounts.Hash
+	// AccountTokens shape the access tokens of accounts: JWTs by RFC 9068.
+	//   - Issuer string: iss; default the URL and the prefix of the endpoints, without the last slash
+	//   - Lifetime time.Duration: default 10 minutes, at most 15
+	//   - Audience []string: aud; default the URL
+	//   - Algorithm string: "ES256" (default), "EdDSA" or "RS256"
+	//   - Claims []string: what a token says of the person beside sub; none by default
+	AccountTokens = accounts.Tokens
 	// Route sends the requests under one path to an upstream or a folder. Exactly one of Upstream and Files is set.
 	//   - Path string: "/api/" and all below it, or exactly "/health"; the longest match wins
 	//   - Upstream string: http(s)://host[:port][/base]
@@ -99,13 +120,14 @@ const (
 // BearerAccept is what Route.Bearer may say.
 const BearerAccept = proxy.BearerAccept
 
-// Config is everything a gateway is made of. URL, Keys, Store and one provider are needed; the zero value of the rest is its
+// Config is everything a gateway is made of. URL, Keys, Store and one provider or Accounts are needed; the zero value of the rest is its
 // default.
 type Config struct {
 	URL       string              // what the browser types: scheme, host and port, nothing else; https, but on this machine
 	Keys      []string            // secrets of the keyring: keys, or texts of key files; the first seals, all open. NewKey makes one
 	Store     session.Store       // where sessions rest; the caller closes it after the gateway
 	Providers map[string]Provider // by name
+	Accounts  *Accounts           // people of our own, beside the providers or instead; nil for none
 	Session   SessionOptions      // zero fields take the defaults
 	Cookie    CookieOptions
 	Tokens    TokenOptions

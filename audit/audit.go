@@ -16,6 +16,7 @@ const (
 	LoginStarted  Action = "login_started"  // the browser was sent to a provider
 	Login         Action = "login"          // a session began
 	LoginFailed   Action = "login_failed"   // a callback was refused; Reason has the code
+	Registered    Action = "registered"     // an account was made, by the person
 	Logout        Action = "logout"         // the person ended the session
 	Replaced      Action = "replaced"       // a new login ended the older session of the browser
 	Ended         Action = "ended"          // the session ended otherwise; Reason says why

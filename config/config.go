@@ -18,18 +18,19 @@ import (
 
 // Config is a whole configuration. Printing it shows nothing of it.
 type Config struct {
-	cloakroom.Config // what the gateway obeys. Store is nil: OpenStore opens it from StoreDSN
+	cloakroom.Config // what the gateway obeys. Store is nil: OpenStore opens it from StoreDSN. So is Accounts.Database
 
-	File     string   // where it was read from
-	Listen   string   // address of the public listener, HOST:PORT
-	Admin    string   // address of the admin listener, or "off"
-	PProf    bool     // profiles on the admin listener
-	Control  Control  // where administrators ask
-	TLS      TLS      // zero: plain http
-	StoreDSN string   // for OpenStore
-	KeyFiles []string // beside Keys: the file that each was read from, "" for none
-	Log      Log      // what is written where
-	Warnings []string // what works and should not stay so
+	File        string   // where it was read from
+	Listen      string   // address of the public listener, HOST:PORT
+	Admin       string   // address of the admin listener, or "off"
+	PProf       bool     // profiles on the admin listener
+	Control     Control  // where administrators ask
+	TLS         TLS      // zero: plain http
+	StoreDSN    string   // for OpenStore
+	AccountsDSN string   // for OpenAccounts; "" where there are none
+	KeyFiles    []string // beside Keys: the file that each was read from, "" for none
+	Log         Log      // what is written where
+	Warnings    []string // what works and should not stay so
 
 	inline bool // a secret stands in the file itself
 }

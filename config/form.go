@@ -482,6 +482,12 @@ func (f *form) has(key string) bool {
 	return ok || f.env.has(variableOf(f.path+key))
 }
 
+// any reports whether a key that begins so is given.
+func (f *form) any(prefix string) bool {
+	return slices.ContainsFunc(f.keys, func(key string) bool { return strings.HasPrefix(key, prefix) && f.has(key) }) ||
+		f.has(strings.TrimSuffix(prefix, "."))
+}
+
 // where returns the place of key's value, or of the group when it has none.
 func (f *form) where(key string) place {
 	if name := variableOf(f.path + key); f.env.has(name) {

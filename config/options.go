@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom"
+	"github.com/cloakroom-go/cloakroom/internal/accounts"
 	"github.com/cloakroom-go/cloakroom/internal/delivery"
 	browser "github.com/cloakroom-go/cloakroom/internal/origin"
 	"github.com/cloakroom-go/cloakroom/internal/seal"
@@ -34,7 +35,8 @@ func options(f *form, c *Config) {
 	f.secrets(&keys, &c.KeyFiles, "keys", "Keys of 32 bytes that seal cookies and records, each by itself or in a [file of several](operations.md#rotation) that `cloakroom keys rotate` keeps. The first of the list seals, all open. `cloakroom keys new` makes one.", sealingKeys)
 	f.text(&c.StoreDSN, "store", "sqlite:cloakroom.db", "Where sessions rest: `sqlite:PATH`, or `memory:`, which forgets them at the end of the process. With `session.storage: sealed` it keeps only which sessions were ended and who renews, and is `memory:` unless it is set.", dsn)
 
-	f.each("providers", "NAME", "OpenID providers, by a name of your choice. One is needed.", func(f *form, name string) { provider(f, name, c) })
+	people(f, c)
+	f.each("providers", "NAME", "OpenID providers, by a name of your choice. One is needed, or `accounts`.", func(f *form, name string) { provider(f, name, c) })
 
 	defaults := session.DefaultOptions()
 	f.word(&c.Cookie.Storage, "session.storage", "store", []string{"store", "sealed"}, "Where the session rests: in the `store`, with a ticket in the cookie, or `sealed` in the cookies themselves.")
@@ -80,7 +82,9 @@ func options(f *form, c *Config) {
 	c.Control.Named = f.has("control")
 	f.need("url", "write what people type into the browser, like url: https://app.example.com")
 	f.need("keys", "make one with: cloakroom keys new > cloakroom.key; then write keys: [{file: cloakroom.key}]")
-	f.need("providers", "name the OpenID provider that people sign in with; cloakroom init writes an example")
+	if c.Accounts == nil {
+		f.need("providers", "name the OpenID provider that people sign in with, or keep accounts of your own: accounts: {database: sqlite:accounts.db}; cloakroom init writes an example")
+	}
 	f.need("routes", "say what is behind the gateway; cloakroom init writes an example")
 	if c.Cookie.Storage == "sealed" && !f.has("store") {
 		c.StoreDSN = "memory:"
@@ -90,6 +94,32 @@ func options(f *form, c *Config) {
 	together(f, c)
 	f.paths(c)
 	exposed(f, c)
+}
+
+// people reads the accounts of our own. They are there if any of their keys is.
+func people(f *form, c *Config) {
+	a := &cloakroom.Accounts{}
+	register := true
+	f.text(&c.AccountsDSN, "accounts.database", "sqlite:accounts.db", "Where people of Cloakroom's own are: `sqlite:PATH`. Naming anything under `accounts` switches them on; nothing else signs their tokens, so make backups.", accountsDSN)
+	f.word(&a.Login, "accounts.login", accounts.LoginEmail, []string{accounts.LoginEmail, accounts.LoginUsername}, "What people call themselves.")
+	f.flag(&register, "accounts.register", true, "Whether people can register by themselves.")
+	f.text(&a.Title, "accounts.name", "Account of this site", "What the page calls them on which people choose where to sign in.", oneLine)
+	f.count(&a.Hash.Memory, "accounts.hash.memory", 47104, 7168, "What guessing a password costs (argon2id): KiB of memory.")
+	f.count(&a.Hash.Time, "accounts.hash.time", 1, 1, "… and passes over it. Passwords are hashed again at the next login when either grows.")
+	f.count(&a.Hash.Threads, "accounts.hash.threads", 1, 1, "… in so many threads.")
+	f.text(&a.Tokens.Issuer, "accounts.tokens.issuer", "", "The `iss` of the access tokens; without it `url` and `prefix`, without the last slash. Libraries look for the keys there.", wireURL)
+	f.duration(&a.Tokens.Lifetime, "accounts.tokens.lifetime", 10*time.Minute, 10*time.Second, 15*time.Minute, "How long an access token is good; 10s to 15m.")
+	f.oneOrMore(&a.Tokens.Audience, "accounts.tokens.audience", "The `aud` of the access tokens; without it `url`.", oneLine)
+	f.word(&a.Tokens.Algorithm, "accounts.tokens.alg", "ES256", accounts.Algorithms, "What access tokens are signed with. Another one takes over 10 minutes after the start.")
+	f.words(&a.Tokens.Claims, "accounts.tokens.claims", nil, "What an access token says of the person beside `sub`, like `email`.", claim, tokenClaim)
+	a.RegisterOff = !register
+	if f.docs != nil || !f.any("accounts.") {
+		return
+	}
+	if err := a.Hash.Check(); err != nil {
+		f.conflict("accounts.hash", "%s", err)
+	}
+	c.Accounts = a
 }
 
 const year = 366 * 24 * time.Hour
@@ -117,6 +147,9 @@ func provider(f *form, name string, c *Config) {
 
 	f.word(&p.AccessType, "access_token_type", "at+jwt", []string{"at+jwt", "JWT"}, "What its access tokens are, for routes with `bearer: accept`: those of RFC 9068, or `JWT` for a provider that writes that, or nothing, for a `typ` into all its tokens, or leaves out a claim of the profile.")
 
+	if name == accounts.Name && f.docs == nil {
+		f.wrong(f.at, "%q is what our own accounts are called; take another name", name)
+	}
 	if !providerName.MatchString(name) && f.docs == nil {
 		f.wrong(f.at, "%q is no name for a provider; take up to 32 of a to z, 0 to 9, - and _", name)
 	}
@@ -313,8 +346,10 @@ func together(f *form, c *Config) {
 // exposed refuses to serve a folder that holds what is not for browsers.
 func exposed(f *form, c *Config) {
 	private := append([]string{f.file, c.TLS.Key, c.Log.Access, c.Log.Audit}, f.private...)
-	if kind, path, err := splitDSN(c.StoreDSN); err == nil && kind == "sqlite" {
-		private = append(private, path)
+	for _, dsn := range []string{c.StoreDSN, c.AccountsDSN} {
+		if kind, path, err := splitDSN(dsn); err == nil && kind == "sqlite" {
+			private = append(private, path)
+		}
 	}
 	for _, r := range c.Routes {
 		for _, path := range private {
@@ -368,7 +403,14 @@ func (f *form) paths(c *Config) {
 			*p = f.beside(*p)
 		}
 	}
-	if kind, rest, err := splitDSN(c.StoreDSN); err == nil && kind == "sqlite" && !filepath.IsAbs(rest) {
-		c.StoreDSN = "sqlite:" + f.beside(rest)
+	for _, dsn := range []*string{&c.StoreDSN, &c.AccountsDSN} {
+		if kind, rest, err := splitDSN(*dsn); err == nil && kind == "sqlite" && !filepath.IsAbs(rest) {
+			*dsn = "sqlite:" + f.beside(rest)
+		}
+	}
+	if c.Accounts == nil {
+		c.AccountsDSN = ""
+	} else if c.AccountsDSN == c.StoreDSN {
+		f.conflict("accounts.database", "this is the store's file; accounts have one of their own")
 	}
 }

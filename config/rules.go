@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/cloakroom-go/cloakroom/internal/accounts"
 	"github.com/cloakroom-go/cloakroom/internal/delivery"
 	"github.com/cloakroom-go/cloakroom/internal/files"
 	"github.com/cloakroom-go/cloakroom/internal/issuer"
@@ -30,7 +31,7 @@ var (
 	notBuilt = map[string][]string{
 		"auth_method": {"none", "private_key_jwt", "client_secret_jwt", "tls_client_auth"},
 	}
-	notBuiltKeys = map[string]bool{"forward_auth": true, "accounts": true}
+	notBuiltKeys = map[string]bool{"forward_auth": true}
 )
 
 // unsafe are values that would work and are refused.
@@ -276,6 +277,23 @@ func oneOf(words ...string) rule {
 func dsn(v value) error {
 	_, _, err := splitDSN(v.text)
 	return err
+}
+
+// accountsDSN names a database for accounts.
+func accountsDSN(v value) error {
+	kind, _, err := splitDSN(v.text)
+	if err != nil || kind != "sqlite" {
+		return fmt.Errorf("%s is no database for accounts; there is sqlite:PATH, like sqlite:accounts.db", quote(v))
+	}
+	return nil
+}
+
+// tokenClaim is a claim that a token does not have of its own.
+func tokenClaim(v value) error {
+	if accounts.FixedClaim(v.text) {
+		return fmt.Errorf("%s is set by the issuer itself", quote(v))
+	}
+	return nil
 }
 
 // folder is a folder, as seen from the configuration file.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -29,6 +30,18 @@ func OpenStore(ctx context.Context, dsn string) (session.Store, io.Closer, error
 		}
 		return s, s, nil
 	}
+}
+
+// OpenAccounts opens the database that dsn names for accounts: "sqlite:PATH". The caller closes it after everything that uses it.
+func OpenAccounts(ctx context.Context, dsn string) (*sql.DB, error) {
+	kind, rest, err := splitDSN(dsn)
+	if err == nil && kind != "sqlite" {
+		err = errors.New("accounts are in sqlite:PATH")
+	}
+	if err != nil {
+		return nil, session.Fail(session.Unavailable, "open accounts", "%w", err)
+	}
+	return sqlite.OpenAccounts(ctx, rest)
 }
 
 // splitDSN returns the kind of a store and what stands behind it. Its errors never show the DSN: it may hold a password.

@@ -90,15 +90,21 @@ func checkGateway(ctx context.Context, cfg *config.Config, p *printer) error {
 	}
 	defer closer.Close()
 	cfg.Store = store
+	people, closeAccounts, err := openAccountsToCheck(ctx, cfg, p)
+	if err != nil {
+		return err
+	}
+	defer closeAccounts()
 	cfg.Observe.Log = slog.New(slog.DiscardHandler) // the findings say it
 	gateway, err := cloakroom.New(ctx, cfg.Config)
 	if err != nil {
 		return newFailed(err)
 	}
 	for _, f := range gateway.Check(ctx) {
-		if f.Subject != "store" || tested {
-			p.finding(f)
+		if f.Subject == "store" && !tested || f.Subject == "accounts" && !people {
+			continue
 		}
+		p.finding(f)
 	}
 	return gateway.Close(ctx)
 }
@@ -137,6 +143,39 @@ func openToCheck(ctx context.Context, dsn string, p *printer) (session.Store, io
 		return fault(err)
 	}
 	return store, closer
+}
+
+// openAccountsToCheck opens the accounts, if there are any. A file that is not there yet is tried out elsewhere, and told of; tested is
+// false then. done removes what was tried out.
+func openAccountsToCheck(ctx context.Context, cfg *config.Config, p *printer) (tested bool, done func(), err error) {
+	done = func() {}
+	if cfg.Accounts == nil {
+		return false, done, nil
+	}
+	path := strings.TrimPrefix(cfg.AccountsDSN, "sqlite:")
+	dsn := cfg.AccountsDSN
+	_, missing := os.Stat(path)
+	if tested = !errors.Is(missing, os.ErrNotExist); !tested {
+		if err := tryFolder(ctx, dsn); err != nil {
+			p.finding(cloakroom.Finding{Subject: "accounts", Text: err.Error(), Hint: hintOf(err)})
+		} else {
+			p.ok("accounts", path+" will be created at first start; its folder can be written")
+		}
+		trial, err := os.MkdirTemp("", "cloakroom-check-")
+		if err != nil {
+			return false, done, err
+		}
+		done = func() { os.RemoveAll(trial) }
+		dsn = "sqlite:" + filepath.Join(trial, "accounts.db")
+	}
+	db, err := config.OpenAccounts(ctx, dsn)
+	if err != nil {
+		done()
+		return false, func() {}, err
+	}
+	remove := done
+	cfg.Accounts.Database = db
+	return tested, func() { db.Close(); remove() }, nil
 }
 
 // tryFolder tries out a SQLite file that is not there yet, in a folder of its own beside its place, which it removes again.

@@ -94,6 +94,14 @@ func serve(ctx context.Context, cfg *config.Config, logs *logs) (err error) {
 	}
 	defer func() { err = errors.Join(err, closer.Close()) }()
 	cfg.Store = store
+	if cfg.Accounts != nil {
+		db, err := config.OpenAccounts(ctx, cfg.AccountsDSN)
+		if err != nil {
+			return err
+		}
+		defer db.Close()
+		cfg.Accounts.Database = db
+	}
 
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -143,9 +151,10 @@ func serve(ctx context.Context, cfg *config.Config, logs *logs) (err error) {
 	return err
 }
 
-// newFailed tells a wrong configuration from a store that is away.
+// newFailed tells a wrong configuration from a store that is away, or a database of accounts.
 func newFailed(err error) error {
-	if session.CodeOf(err) == session.Unavailable {
+	switch session.CodeOf(err) {
+	case session.Unavailable, session.ProviderDown:
 		return err
 	}
 	return configError{err}

@@ -1,28 +1,60 @@
-// Package accounts has people of our own: who they are, their passwords, and how often one may guess.
+// Package accounts has people of our own: who they are, their passwords, how often one may guess, and the issuer that signs their
+// tokens. To the rest of the house it is one more session.Provider: a login goes to a page of ours, which hands a code to the callback.
 //
 // It knows no HTTP: the endpoints are in internal/gateway, the pages in internal/ui.
 package accounts
 
 import (
 	"context"
+	"log/slog"
+	"net/url"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/cloakroom-go/cloakroom/internal/issuer"
+	"github.com/cloakroom-go/cloakroom/internal/seal"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// Accounts is all of them. It is safe for concurrent use.
+// Accounts is all of them, and the issuer of their tokens. It is safe for concurrent use.
 type Accounts struct {
 	o        Options
+	base     *url.URL // of the endpoints
 	db       *database
 	hasher   *hasher
 	throttle *throttle
+	log      *slog.Logger
+
+	codes     *seal.Box
+	keys      *keys
+	published *issuer.Keys // the same keys, as others see them
+	audience  any          // aud of the tokens
 }
 
-// New opens the accounts in o.Database and brings their tables up to date.
-func New(ctx context.Context, o Options) (*Accounts, error) {
+// Place is where the accounts are at home.
+type Place struct {
+	Origin string // the gateway's own: scheme, host and port
+	Prefix string // of its endpoints: "/auth/"
+	Ring   *seal.Keyring
+	Log    *slog.Logger
+}
+
+// New opens the accounts in o.Database, brings their tables up to date, and makes the first signing key where there is none.
+func New(ctx context.Context, o Options, at Place) (*Accounts, error) {
+	base, err := url.Parse(at.Origin + at.Prefix)
+	if err != nil {
+		return nil, err
+	}
 	o = o.withDefaults()
+	if o.Tokens.Issuer == "" {
+		o.Tokens.Issuer = strings.TrimSuffix(base.String(), "/")
+	}
+	if len(o.Tokens.Audience) == 0 {
+		o.Tokens.Audience = []string{at.Origin}
+	}
 	if err := o.check(); err != nil {
 		return nil, err
 	}
@@ -30,8 +62,32 @@ func New(ctx context.Context, o Options) (*Accounts, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Accounts{o: o, db: db, hasher: newHasher(o.Hash), throttle: newThrottle()}, nil
+	a := &Accounts{
+		o: o, base: base, db: db, hasher: newHasher(o.Hash), throttle: newThrottle(), log: at.Log,
+		codes: at.Ring.Box("account code"), audience: audienceOf(o.Tokens.Audience),
+	}
+	if a.keys, err = openKeys(ctx, db, at.Ring, o.Tokens.Algorithm); err != nil {
+		return nil, err
+	}
+	fetch := func(ctx context.Context) ([]jose.JSONWebKey, error) {
+		err := a.keys.Reload(ctx)
+		return a.keys.Public(), err
+	}
+	a.published = issuer.KeysFrom(fetch, time.Now, Algorithms)
+	return a, nil
 }
+
+// Title is what people are told where they choose between accounts and providers.
+func (a *Accounts) Title() string { return a.o.Title }
+
+// Issuer is the iss of the tokens.
+func (a *Accounts) Issuer() string { return a.o.Tokens.Issuer }
+
+// Algorithm is what tokens are signed with.
+func (a *Accounts) Algorithm() string { return a.o.Tokens.Algorithm }
+
+// JWKS are the public keys of the issuer (RFC 7517 §5). They may be kept for JWKSLife.
+func (a *Accounts) JWKS() jose.JSONWebKeySet { return jose.JSONWebKeySet{Keys: a.keys.Public()} }
 
 // Login is what people call themselves: LoginEmail or LoginUsername.
 func (a *Accounts) Login() string { return a.o.Login }

@@ -32,7 +32,7 @@ func TestNew_RefusesWhatCannotBe(t *testing.T) {
 		"time 1 to 32":                            {Database: db, Hash: Hash{Time: 33}},
 		"memory is at most 262144 KiB, time 1 to": {Database: db, Hash: Hash{Memory: 1 << 20}},
 	} {
-		if _, err := New(context.Background(), o); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := New(context.Background(), o, somewhere); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
@@ -63,7 +63,7 @@ func TestRegister_OneOfManyAtOnceWins(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "accounts.db")
 	var all []*Accounts
 	for range 2 { // two processes would do the same
-		a, err := New(context.Background(), Options{Database: openFile(t, path)})
+		a, err := New(context.Background(), Options{Database: openFile(t, path)}, somewhere)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -155,7 +155,7 @@ func TestOpenAccounts_FileIsPrivateAndOurs(t *testing.T) {
 		t.Fatal(err)
 	}
 	db := openFile(t, path)
-	if _, err := New(context.Background(), Options{Database: db}); err != nil {
+	if _, err := New(context.Background(), Options{Database: db}, somewhere); err != nil {
 		t.Fatal(err)
 	}
 	state, err := os.Stat(path)
@@ -165,7 +165,7 @@ func TestOpenAccounts_FileIsPrivateAndOurs(t *testing.T) {
 	if _, err := db.Exec("INSERT INTO account_schema VALUES (1000, 0)"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(context.Background(), Options{Database: db}); err == nil || !strings.Contains(err.Error(), "a newer Cloakroom wrote it") {
+	if _, err := New(context.Background(), Options{Database: db}, somewhere); err == nil || !strings.Contains(err.Error(), "a newer Cloakroom wrote it") {
 		t.Errorf("a newer schema: %v", err)
 	}
 

@@ -3,7 +3,9 @@ package accounts
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/seal"
@@ -18,7 +20,8 @@ type Account struct {
 	Username      string // as typed; "" for none
 	Name          string
 	Created       time.Time
-	Disabled      time.Time // zero: not
+	Disabled      time.Time      // zero: not
+	Claims        map[string]any // what else is known of the person
 
 	epoch    int64
 	password string // its hash
@@ -32,14 +35,18 @@ func (a *Account) Identifier(login string) string {
 	return a.Email
 }
 
-const columns = "id, COALESCE(email, ''), email_verified, COALESCE(username, ''), name, created, disabled, epoch, password"
+const columns = "id, COALESCE(email, ''), email_verified, COALESCE(username, ''), name, claims, created, disabled, epoch, password"
 
 // scanAccount reads the columns.
 func scanAccount(row interface{ Scan(...any) error }) (*Account, error) {
 	var a Account
 	var verified, created, disabled int64
-	if err := row.Scan(&a.ID, &a.Email, &verified, &a.Username, &a.Name, &created, &disabled, &a.epoch, &a.password); err != nil {
+	var claims []byte
+	if err := row.Scan(&a.ID, &a.Email, &verified, &a.Username, &a.Name, &claims, &created, &disabled, &a.epoch, &a.password); err != nil {
 		return nil, err
+	}
+	if err := json.Unmarshal(claims, &a.Claims); err != nil {
+		return nil, fmt.Errorf("the claims of account %s: %w", a.ID, err)
 	}
 	a.EmailVerified, a.Created, a.Disabled = timeOf(verified), timeOf(created), timeOf(disabled)
 	return &a, nil
@@ -99,8 +106,8 @@ func (d *database) add(ctx context.Context, login, typed, key, name, hash string
 		a.Email, email, emailKey = typed, typed, key
 	}
 	rows, err := d.change(ctx, op,
-		"INSERT INTO account (id, email, email_key, email_verified, username, username_key, name, password, epoch, created, disabled) "+
-			"VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING",
+		"INSERT INTO account (id, email, email_key, email_verified, username, username_key, name, claims, password, epoch, created, disabled) "+
+			"VALUES (?, ?, ?, 0, ?, ?, ?, '{}', ?, ?, ?, 0) ON CONFLICT DO NOTHING",
 		a.ID, email, emailKey, username, usernameKey, name, hash, a.epoch, millis(a.Created))
 	if err == nil && rows == 0 {
 		err = session.Fail(session.IdentifierTaken, op, "there is one of that name")

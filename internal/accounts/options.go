@@ -4,6 +4,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -12,7 +14,9 @@ type Options struct {
 	Database    *sql.DB // where the accounts are: of store/sqlite.OpenAccounts; the caller closes it
 	Login       string  // what people call themselves: LoginEmail (default) or LoginUsername
 	RegisterOff bool    // nobody can register by themselves
+	Title       string  // what the page calls them on which people choose where to sign in; default "Account of this site"
 	Hash        Hash
+	Tokens      Tokens
 }
 
 // What Options.Login may say.
@@ -42,7 +46,16 @@ func (o Options) withDefaults() Options {
 	if o.Login == "" {
 		o.Login = LoginEmail
 	}
+	if o.Title == "" {
+		o.Title = "Account of this site"
+	}
 	o.Hash = o.Hash.WithDefaults()
+	if o.Tokens.Lifetime == 0 {
+		o.Tokens.Lifetime = 10 * time.Minute
+	}
+	if o.Tokens.Algorithm == "" {
+		o.Tokens.Algorithm = "ES256"
+	}
 	return o
 }
 
@@ -83,6 +96,18 @@ func (o Options) check() error {
 	}
 	if err := o.Hash.Check(); err != nil {
 		wrong = append(wrong, fmt.Errorf("hash: %w", err))
+	}
+	t := o.Tokens
+	if t.Lifetime < leastLife || t.Lifetime > mostLife {
+		wrong = append(wrong, fmt.Errorf("tokens: lifetime is %s to %s", leastLife, mostLife))
+	}
+	if !slices.Contains(Algorithms, t.Algorithm) {
+		wrong = append(wrong, fmt.Errorf("tokens: alg: %q is none of %s", t.Algorithm, strings.Join(Algorithms, ", ")))
+	}
+	for _, name := range t.Claims {
+		if FixedClaim(name) {
+			wrong = append(wrong, fmt.Errorf("tokens: claims: %s is set by the issuer itself", name))
+		}
 	}
 	return errors.Join(wrong...)
 }

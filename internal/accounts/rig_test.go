@@ -3,9 +3,11 @@ package accounts
 import (
 	"context"
 	"database/sql"
+	"log/slog"
 	"path/filepath"
 	"testing"
 
+	"github.com/cloakroom-go/cloakroom/internal/seal"
 	"github.com/cloakroom-go/cloakroom/session"
 	"github.com/cloakroom-go/cloakroom/store/sqlite"
 )
@@ -19,6 +21,16 @@ const (
 	ada      = "ada@example.com"
 	password = "correct horse battery"
 )
+
+var somewhere = Place{Origin: "https://app.example.com", Prefix: "/auth/", Ring: newRing(), Log: slog.New(slog.DiscardHandler)}
+
+func newRing() *seal.Keyring {
+	ring, err := seal.NewKeyring(seal.NewKey())
+	if err != nil {
+		panic(err)
+	}
+	return ring
+}
 
 func openFile(t *testing.T, path string) *sql.DB {
 	t.Helper()
@@ -37,7 +49,7 @@ func open(t *testing.T, change func(*Options)) *Accounts {
 	if change != nil {
 		change(&o)
 	}
-	a, err := New(context.Background(), o)
+	a, err := New(context.Background(), o, somewhere)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,9 @@ func TestAliases_ListTheirFields(t *testing.T) {
 		"Provider": reflect.TypeFor[cloakroom.Provider](), "Route": reflect.TypeFor[cloakroom.Route](),
 		"CookieOptions": reflect.TypeFor[cloakroom.CookieOptions](), "EndpointOptions": reflect.TypeFor[cloakroom.EndpointOptions](),
 		"GuardOptions": reflect.TypeFor[cloakroom.GuardOptions](), "FileOptions": reflect.TypeFor[cloakroom.FileOptions](),
-		"TokenOptions": reflect.TypeFor[cloakroom.TokenOptions](),
+		"Accounts": reflect.TypeFor[cloakroom.Accounts](), "PasswordHash": reflect.TypeFor[cloakroom.PasswordHash](),
+		"AccountTokens": reflect.TypeFor[cloakroom.AccountTokens](),
+		"TokenOptions":  reflect.TypeFor[cloakroom.TokenOptions](),
 	}
 	comments := internalAliases(t, "config.go")
 	for name := range comments {

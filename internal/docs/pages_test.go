@@ -52,7 +52,10 @@ func TestPages(t *testing.T) {
 	}
 }
 
-func endpointsPage(*testing.T) string { return endpointsIntroduction + gateway.Documentation() }
+func endpointsPage(*testing.T) string {
+	always, withAccounts := gateway.Documentation()
+	return endpointsIntroduction + always + "\n" + accountsIntroduction + withAccounts
+}
 
 func errorsPage(t *testing.T) string {
 	var b strings.Builder

@@ -20,6 +20,13 @@ This page is made from the route table in ` + "`internal/gateway`" + `.
 
 `
 
+	accountsIntroduction = `## With accounts of our own
+
+These are there with ` + "[`accounts`](config.md#accounts)" + `. Forms and JSON that begin a session come from our own pages or from listed origins, whatever ` + "`csrf`" + ` asks
+of requests in a session.
+
+`
+
 	errorsIntroduction = `# The errors
 
 Each refusal has one code. It decides the status, what a person reads, the label of the metric ` + "`cloakroom_failures_total`" + ` and what the

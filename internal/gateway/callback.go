@@ -273,21 +273,26 @@ func (g *Gateway) proceed(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// readAnswer reads an authorization response: a query, or a form of at most 64 KiB.
+// readAnswer reads an authorization response: a query, or a form.
 func readAnswer(r *http.Request) (url.Values, error) {
 	if r.Method == http.MethodGet {
 		return single(r.URL.RawQuery)
 	}
+	return readForm(r, "callback")
+}
+
+// readForm reads a form of at most 64 KiB.
+func readForm(r *http.Request, op string) (url.Values, error) {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/x-www-form-urlencoded" {
-		return nil, session.Fail(session.BadRequest, "callback", "a form_post answer is application/x-www-form-urlencoded")
+		return nil, session.Fail(session.BadRequest, op, "a form is application/x-www-form-urlencoded here")
 	}
 	if r.URL.RawQuery != "" {
-		return nil, session.Fail(session.BadRequest, "callback", "a form_post answer has no query")
+		return nil, session.Fail(session.BadRequest, op, "a form has no query here")
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, 64<<10+1))
 	if err != nil {
-		return nil, session.Fail(session.BadRequest, "callback", "read the form: %w", err)
+		return nil, session.Fail(session.BadRequest, op, "read the form: %w", err)
 	}
 	return single(string(body))
 }

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/audit"
+	"github.com/cloakroom-go/cloakroom/internal/accounts"
 	"github.com/cloakroom-go/cloakroom/internal/answer"
 	"github.com/cloakroom-go/cloakroom/internal/guard"
 	"github.com/cloakroom-go/cloakroom/internal/origin"
@@ -29,6 +31,7 @@ type Parts struct {
 	Delivery  session.Delivery
 	Notes     *storage.Notes
 	Providers map[string]session.Provider
+	Accounts  *accounts.Accounts // also among Providers; nil: there are none of our own
 	Answers   *answer.Answers
 	Audit     audit.Sink
 	Client    Script
@@ -41,7 +44,7 @@ type Script struct {
 	ETag string
 }
 
-// Gateway serves the endpoints. It is an http.Handler for everything under its prefix, within a telemetry.Exchange.
+// Gateway serves the endpoints. It is an http.Handler for everything that it serves, within a telemetry.Exchange.
 type Gateway struct {
 	Parts
 	options Options
@@ -103,12 +106,33 @@ const (
 	guarded                // the session cookie is used: the guard looks first
 	document               // a person's navigation, nothing else: from wherever it comes
 	answers                // a provider's answer: it comes from another site by its nature, and brings its own proof
+	entry                  // where a session begins: it comes from our own pages or listed ones, whatever else csrf asks of a session
 )
 
 // shares reports whether scripts of listed origins may ask an endpoint and read its answer. The others are for navigations.
-func (a access) shares() bool { return a == guarded || a == public }
+func (a access) shares() bool { return a == guarded || a == public || a == entry }
 
-// endpoints is the route table. The endpoint page of the docs is written from it.
+// table is the route table of this gateway.
+func (g *Gateway) table() []endpoint {
+	all := g.endpoints()
+	if _, mediates := g.Delivery.(session.Mediator); !mediates {
+		all = without(all, "token") // there is no token for a page to have
+	}
+	if g.Accounts != nil {
+		all = append(all, g.accountEndpoints()...)
+		if !g.Accounts.Registers() {
+			all = without(all, accounts.SignUpPath)
+		}
+	}
+	return all
+}
+
+func without(all []endpoint, path string) []endpoint {
+	return slices.DeleteFunc(all, func(e endpoint) bool { return e.path == path })
+}
+
+// endpoints is the part of the route table that is always there. The endpoint page of the docs is written from it and from
+// accountEndpoints.
 func (g *Gateway) endpoints() []endpoint {
 	return []endpoint{
 		{"GET", "login", document, g.login, "Starts a login: `?return_to=&provider=&prompt=&login_hint=&remember=`. Redirects to the provider; with several of them, shows a page to choose."},
@@ -130,41 +154,51 @@ func (g *Gateway) endpoints() []endpoint {
 	}
 }
 
-// Documentation is the table of endpoints in Markdown.
-func Documentation() string {
+// Documentation is the tables of endpoints in Markdown: those that are always there, and those that come with accounts.
+func Documentation() (always, withAccounts string) {
+	g := &Gateway{}
+	return inMarkdown(g.endpoints()), inMarkdown(g.accountEndpoints())
+}
+
+func inMarkdown(all []endpoint) string {
 	var b strings.Builder
 	b.WriteString("| request | does |\n| --- | --- |\n")
-	for _, e := range (&Gateway{}).endpoints() {
+	for _, e := range all {
 		b.WriteString("| `" + e.method + " " + e.path + "` | " + e.doc + " |\n")
 	}
 	return b.String()
 }
 
 func (g *Gateway) mount(metrics *telemetry.Metrics) {
-	methods, shares := map[string][]string{}, map[string]bool{}
-	for _, e := range g.endpoints() {
-		if _, mediates := g.Delivery.(session.Mediator); e.path == "token" && !mediates {
-			continue // there is no token for a page to have
-		}
+	methods, shares := map[string][]string{}, map[string][]string{} // of all, and of listed origins
+	for _, e := range g.table() {
 		meter := metrics.Route(g.options.Prefix + e.path)
 		methods[e.path] = append(methods[e.path], e.method)
-		shares[e.path] = e.access.shares()
+		if e.access.shares() {
+			shares[e.path] = append(shares[e.path], e.method)
+		}
 		g.mux.HandleFunc(e.method+" "+g.options.Prefix+e.path, func(w http.ResponseWriter, r *http.Request) {
 			g.serve(w, r, e, meter)
 		})
 	}
 	for path, allowed := range methods {
 		g.mux.HandleFunc(g.options.Prefix+path, func(w http.ResponseWriter, r *http.Request) {
-			if shares[path] && guard.IsPreflight(r) {
-				g.Guard.Preflight(w, r, allowed)
+			shared := len(shares[path]) > 0
+			if shared && guard.IsPreflight(r) {
+				g.Guard.Preflight(w, r, shares[path])
 				return
 			}
-			if shares[path] {
+			if shared {
 				g.Guard.Share(w.Header(), r)
 			}
 			w.Header().Set("Allow", strings.Join(allowed, ", "))
 			g.Answers.Fail(w, r, session.Fail(session.BadMethod, "route", "%s %s", r.Method, path))
 		})
+	}
+	if g.Accounts != nil {
+		e := endpoint{path: g.metadataPath(), serve: g.metadata}
+		meter := metrics.Route(e.path)
+		g.mux.HandleFunc("GET "+e.path, func(w http.ResponseWriter, r *http.Request) { g.serve(w, r, e, meter) })
 	}
 	g.mux.Handle("GET "+g.options.Prefix+"assets/", g.Answers.Pages.Assets())
 	g.mux.HandleFunc(g.options.Prefix, func(w http.ResponseWriter, r *http.Request) {
@@ -221,6 +255,11 @@ func (g *Gateway) admit(r *http.Request, e endpoint) error {
 			g.record(r, s.Event(audit.Refused, string(session.CodeOf(err))))
 			return err
 		}
+	case entry:
+		if err := g.Guard.CheckOrigin(r); err != nil {
+			g.record(r, audit.Event{Action: audit.Refused, Reason: string(session.CodeOf(err))})
+			return err
+		}
 	case document:
 		// An image, a frame or a fetch of another site must not begin anything (L11). Browsers without Fetch Metadata and
 		// command-line tools send none of these headers.
@@ -232,7 +271,17 @@ func (g *Gateway) admit(r *http.Request, e endpoint) error {
 	return nil
 }
 
-// ServeHTTP serves what lies under the prefix.
+// Serves reports whether a path is ours: those below the prefix, and with accounts where their metadata are looked for.
+func (g *Gateway) Serves(path string) bool {
+	return strings.HasPrefix(path, g.options.Prefix) || g.Accounts != nil && path == g.metadataPath()
+}
+
+// metadataPath is where the metadata of an issuer with a path are (RFC 8414 §3.1).
+func (g *Gateway) metadataPath() string {
+	return "/.well-known/oauth-authorization-server" + strings.TrimSuffix(g.options.Prefix, "/")
+}
+
+// ServeHTTP serves what Serves says is ours.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.mux.ServeHTTP(w, r) }
 
 // record completes an audit event with what the request tells.

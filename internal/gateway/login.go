@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/cloakroom-go/cloakroom/audit"
+	"github.com/cloakroom-go/cloakroom/internal/accounts"
 	"github.com/cloakroom-go/cloakroom/internal/origin"
 	"github.com/cloakroom-go/cloakroom/internal/telemetry"
 	"github.com/cloakroom-go/cloakroom/internal/ui"
@@ -30,7 +31,7 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request, register bool) e
 	}
 	name := query.Get("provider")
 	if name == "" && len(g.Providers) > 1 {
-		g.choose(w, r, query)
+		g.choose(w, r, query, register)
 		return nil
 	}
 	provider, err := g.providerOf(name)
@@ -101,11 +102,19 @@ func roundOf(query url.Values) int {
 }
 
 // choose lets the person pick a provider.
-func (g *Gateway) choose(w http.ResponseWriter, r *http.Request, query url.Values) {
+func (g *Gateway) choose(w http.ResponseWriter, r *http.Request, query url.Values, register bool) {
 	choices := make([]ui.Choice, 0, len(g.Providers))
-	for _, name := range slices.Sorted(maps.Keys(g.Providers)) {
+	offer := func(name, title string) {
 		query.Set("provider", name)
-		choices = append(choices, ui.Choice{Name: name, URL: r.URL.Path + "?" + query.Encode()})
+		choices = append(choices, ui.Choice{Name: title, URL: r.URL.Path + "?" + query.Encode()})
+	}
+	if g.Accounts != nil && (g.Accounts.Registers() || !register) {
+		offer(accounts.Name, g.Accounts.Title())
+	}
+	for _, name := range slices.Sorted(maps.Keys(g.Providers)) {
+		if name != accounts.Name {
+			offer(name, name)
+		}
 	}
 	g.Answers.Pages.Chooser(w, choices)
 }

@@ -76,12 +76,14 @@ func (g *Gateway) refresh(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func writeJSON(w http.ResponseWriter, v any) error {
+func writeJSON(w http.ResponseWriter, v any) error { return writeAs(w, "application/json", v) }
+
+func writeAs(w http.ResponseWriter, kind string, v any) error {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return &session.Error{Code: session.Internal, Op: "encode answer", Err: err}
 	}
-	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Type", kind)
 	_, _ = w.Write(append(text, '\n')) // the client has gone if this fails
 	return nil
 }

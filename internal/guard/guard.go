@@ -113,13 +113,14 @@ func (g *Guard) Listed() []origin.Origin { return g.listed }
 //
 // With CSRFHeader it asks for the header as well.
 func (g *Guard) Check(r *http.Request) error {
-	if err := g.checkOrigin(r); err != nil || !g.header {
+	if err := g.CheckOrigin(r); err != nil || !g.header {
 		return err
 	}
 	return g.checkHeader(r)
 }
 
-func (g *Guard) checkOrigin(r *http.Request) error {
+// CheckOrigin is Check by the table alone: for requests that begin a session, and have none yet to prove anything with.
+func (g *Guard) CheckOrigin(r *http.Request) error {
 	if r.Method == http.MethodTrace || r.Method == http.MethodConnect {
 		return session.Fail(session.BadMethod, op, "method %s", r.Method)
 	}

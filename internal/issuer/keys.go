@@ -161,6 +161,15 @@ func NewKeys(c Calls, address func(context.Context) (string, error), now func() 
 	return (&Keys{doc: doc}).Accepting(algorithms)
 }
 
+// KeysFrom is NewKeys for an issuer of our own, whose keys fetch brings from nearby. They are read again after a minute.
+func KeysFrom(fetch func(context.Context) ([]jose.JSONWebKey, error), now func() time.Time, algorithms []string) *Keys {
+	doc := NewDocument(now, func(ctx context.Context) ([]jose.JSONWebKey, time.Duration, error) {
+		keys, err := fetch(ctx)
+		return keys, time.Minute, err
+	})
+	return (&Keys{doc: doc}).Accepting(algorithms)
+}
+
 // Accepting returns the same keys for other algorithms.
 func (k *Keys) Accepting(algorithms []string) *Keys {
 	other := &Keys{doc: k.doc}

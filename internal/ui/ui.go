@@ -131,6 +131,51 @@ func (p *Pages) Submit(w http.ResponseWriter, action string, fields url.Values) 
 	p.write(w, http.StatusOK, v, c)
 }
 
+// FormPage is a form of ours. Everything but Title, Action, Inputs and Button may be left out.
+type FormPage struct {
+	Title, Text string
+	Action      string     // path on our own origin
+	Hidden      url.Values // fields that nobody sees
+	Inputs      []Input
+	Wrong       string // what is wrong with all of it, as a sentence
+	Button      string
+	Links       []Link // other ways
+}
+
+// Input is a field to fill in.
+type Input struct {
+	Name, Label  string
+	Type         string // of the input element: text, email, password
+	Autocomplete string // what browsers and password managers may fill in (HTML, "autofill")
+	Value        string
+	Hint         string // what is wanted, as a sentence
+	Wrong        string // what is wrong with Value, as a sentence
+	Least        int    // characters, for browsers to say so; 0 for any number
+}
+
+// Link leads elsewhere.
+type Link struct{ URL, Name string }
+
+// Form answers with a form. The first field with something wrong has the focus, else the first that is empty, so that nobody needs
+// script or a pointer to go on.
+func (p *Pages) Form(w http.ResponseWriter, status int, f FormPage) {
+	v := view{Title: f.Title, Text: f.Text, Wrong: f.Wrong, Form: newForm(f.Action, f.Hidden, f.Button)}
+	v.Failed = f.Wrong != "" || slices.ContainsFunc(f.Inputs, wrong)
+	focus := slices.IndexFunc(f.Inputs, wrong)
+	if focus < 0 {
+		focus = slices.IndexFunc(f.Inputs, func(i Input) bool { return i.Value == "" })
+	}
+	for i, one := range f.Inputs {
+		v.Form.Inputs = append(v.Form.Inputs, input{one, i == focus})
+	}
+	for _, l := range f.Links {
+		v.link(l.URL, l.Name, false)
+	}
+	p.write(w, status, v, policy{formAction: "'self'", referrer: "same-origin"})
+}
+
+func wrong(i Input) bool { return i.Wrong != "" }
+
 const (
 	home    = "Go to the start page"
 	passing = "We are taking you there. If nothing happens, use the button."
@@ -139,7 +184,9 @@ const (
 // view is what the template shows, from top to bottom.
 type view struct {
 	Title     string
+	Failed    bool // the title says so: it is what a screen reader reads first
 	Text      string
+	Wrong     string
 	Choices   []Choice
 	Form      *form
 	Links     []link
@@ -164,6 +211,24 @@ func (v *view) link(url, name string, main bool) {
 type form struct {
 	Action, Button string
 	Fields         []field
+	Inputs         []input
+}
+
+type input struct {
+	Input
+	Focus bool
+}
+
+// Described lists the elements that say more about the field.
+func (i input) Described() string {
+	var ids []string
+	if i.Wrong != "" {
+		ids = append(ids, i.Name+"-wrong")
+	}
+	if i.Hint != "" {
+		ids = append(ids, i.Name+"-hint")
+	}
+	return strings.Join(ids, " ")
 }
 
 type field struct{ Name, Value string }

@@ -30,7 +30,16 @@ func every(p *Pages, s, u string) map[string]func(http.ResponseWriter) {
 		"continue":               func(w http.ResponseWriter) { p.Continue(w, u) },
 		"signed out":             func(w http.ResponseWriter) { p.SignedOut(w, SignedOutPage{SignIn: u, Home: u}) },
 		"chooser":                func(w http.ResponseWriter) { p.Chooser(w, []Choice{{s, u}, {s, u}}) },
-		"submit":                 func(w http.ResponseWriter) { p.Submit(w, u, url.Values{s: {s}, "other": {s, s}}) },
+		"form": func(w http.ResponseWriter) {
+			p.Form(w, 422, FormPage{
+				Title: s, Text: s, Action: u, Hidden: url.Values{s: {s}}, Wrong: s, Button: s, Links: []Link{{u, s}},
+				Inputs: []Input{
+					{Name: "identifier", Label: s, Type: "text", Autocomplete: "username", Value: s, Hint: s},
+					{Name: "password", Label: s, Type: "password", Autocomplete: "new-password", Hint: s, Wrong: s, Least: 8},
+				},
+			})
+		},
+		"submit": func(w http.ResponseWriter) { p.Submit(w, u, url.Values{s: {s}, "other": {s, s}}) },
 	}
 }
 
@@ -76,9 +85,9 @@ func text(n *html.Node) string {
 }
 
 func TestPages_H3_H5_H6_Headers(t *testing.T) {
-	status := map[string]int{"error": 502, "error without anything": 500, "forbidden": 403}
-	formAction := map[string]string{"submit": "https:"}
-	referrer := map[string]string{"submit": "strict-origin"}
+	status := map[string]int{"error": 502, "error without anything": 500, "forbidden": 403, "form": 422}
+	formAction := map[string]string{"submit": "https:", "form": "'self'"}
+	referrer := map[string]string{"submit": "strict-origin", "form": "same-origin"}
 	for name, write := range every(New(prefix), "word", "https://op.example/end") {
 		t.Run(name, func(t *testing.T) {
 			response, _ := read(t, write)
@@ -425,4 +434,63 @@ func ExamplePages_Error() {
 	})
 	fmt.Println(w.Code, w.Header().Get("Cache-Control"))
 	// Output: 502 no-store
+}
+
+// Every field has a label, says by the same means to everyone what is wanted and what is wrong, and the one to begin with has the
+// focus. The title says of a page that it comes again.
+func TestForm_Fields(t *testing.T) {
+	p := New(prefix)
+	fields := func(value, wrong string) []Input {
+		return []Input{
+			{Name: "identifier", Label: "Name", Type: "text", Autocomplete: "username", Value: value, Hint: "the name"},
+			{Name: "password", Label: "Password", Type: "password", Autocomplete: "current-password", Wrong: wrong, Hint: "the password"},
+		}
+	}
+	for _, v := range []struct{ name, value, wrong, focus, title string }{
+		{"New", "", "", "identifier", "Sign in"},
+		{"Begun", "ada", "", "password", "Sign in"},
+		{"Wrong", "ada", "not right", "password", "Error: Sign in"},
+		{"WrongWithoutValue", "", "not right", "password", "Error: Sign in"},
+	} {
+		t.Run(v.name, func(t *testing.T) {
+			_, nodes := read(t, func(w http.ResponseWriter) {
+				p.Form(w, 200, FormPage{Title: "Sign in", Action: "/auth/sign-in", Button: "Sign in", Inputs: fields(v.value, v.wrong)})
+			})
+			if got := text(named(nodes, "title")[0]); got != v.title {
+				t.Errorf("title %q, want %q", got, v.title)
+			}
+			byID, focused := map[string]*html.Node{}, ""
+			for _, n := range nodes {
+				if n.Type == html.ElementNode && attribute(n, "id") != "" {
+					byID[attribute(n, "id")] = n
+				}
+				if slices.ContainsFunc(n.Attr, func(a html.Attribute) bool { return a.Key == "autofocus" }) {
+					focused += attribute(n, "name")
+				}
+			}
+			if focused != v.focus {
+				t.Errorf("the focus is on %q, want %q", focused, v.focus)
+			}
+			for i, label := range named(nodes, "label") {
+				field := byID[attribute(label, "for")]
+				if field == nil || field.Data != "input" || attribute(field, "autocomplete") == "" {
+					t.Fatalf("label %d is for %v", i, field)
+				}
+				said := ""
+				for id := range strings.FieldsSeq(attribute(field, "aria-describedby")) {
+					said += text(byID[id]) + "."
+				}
+				want := []string{"the name.", "the password."}[i]
+				if i == 1 && v.wrong != "" {
+					want = "not right." + want
+				}
+				if said != want || (attribute(field, "aria-invalid") == "true") != (i == 1 && v.wrong != "") {
+					t.Errorf("%s is described as %q, want %q", attribute(field, "name"), said, want)
+				}
+				if attribute(field, "maxlength") != "" {
+					t.Error("a longest length: a browser would cut what is pasted")
+				}
+			}
+		})
+	}
 }

@@ -1,0 +1,131 @@
+package accounts
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/internal/telemetry"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// followEvery is how often the database is asked whose sessions to end. Another process may have disabled somebody: the command line,
+// or another replica.
+const followEvery = time.Second
+
+// Follow ends the sessions of people whose accounts were disabled or given another password by an operator, and reads the signing keys
+// again now and then, until ctx ends. end ends all of a person's; it may be called for somebody twice.
+func (a *Accounts) Follow(ctx context.Context, end func(ctx context.Context, subject string) error) {
+	tick := time.NewTicker(followEvery)
+	defer tick.Stop()
+	reload, failing := time.Now().Add(keyReload), false
+	for {
+		var err error
+		if now := time.Now(); !now.Before(reload) {
+			reload = now.Add(keyReload)
+			err = a.keys.Reload(ctx)
+		}
+		err = errors.Join(err, a.endAll(ctx, end))
+		if err != nil && !failing && ctx.Err() == nil {
+			a.log.Warn("accounts cannot be followed", telemetry.AttrError, err.Error(), telemetry.AttrHint, session.HintOf(err))
+		}
+		failing = err != nil
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// endAll ends the sessions of everybody who is named in the table, and takes the names out once it is done.
+func (a *Accounts) endAll(ctx context.Context, end func(ctx context.Context, subject string) error) error {
+	type ending struct {
+		account string
+		since   int64
+	}
+	var all []ending
+	const op = "look for sessions to end"
+	within, cancel := context.WithTimeout(ctx, budget)
+	defer cancel()
+	rows, err := a.db.db.QueryContext(within, "SELECT account, since FROM account_ending")
+	if err != nil {
+		return fail(op, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var e ending
+		if err := rows.Scan(&e.account, &e.since); err != nil {
+			return fail(op, err)
+		}
+		all = append(all, e)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return fail(op, err)
+	}
+	for _, e := range all {
+		if err := end(ctx, e.account); err != nil {
+			return err
+		}
+		if _, err := a.db.change(ctx, op, "DELETE FROM account_ending WHERE account = ? AND since = ?", e.account, e.since); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Disable keeps somebody out, and has all of their sessions ended. Enable lets them in again. None: there is no such account.
+func (a *Accounts) Disable(ctx context.Context, id string) error {
+	return a.close(ctx, "disable account", "UPDATE account SET disabled = ?, epoch = epoch + 1 WHERE id = ?", id, time.Now().UnixMilli(), id)
+}
+
+// Enable undoes Disable. Sessions that were ended stay so.
+func (a *Accounts) Enable(ctx context.Context, id string) error {
+	return a.found(a.db.change(ctx, "enable account", "UPDATE account SET disabled = 0 WHERE id = ?", id))
+}
+
+// Reset gives an account another password, for an operator who was asked to, and has all of its sessions ended.
+func (a *Accounts) Reset(ctx context.Context, account *Account, password string) error {
+	key, _ := keyOf(a.o.Login, account.Identifier(a.o.Login))
+	if err := fit(password, key); err != nil {
+		return err
+	}
+	hash, err := a.hasher.Hash(ctx, password)
+	if err != nil {
+		return err
+	}
+	return a.close(ctx, "reset password", "UPDATE account SET password = ?, epoch = epoch + 1 WHERE id = ?", account.ID, hash, account.ID)
+}
+
+// SignOut begins a new epoch: whatever the person is signed in with is over at its next renewal.
+func (a *Accounts) SignOut(ctx context.Context, id string) error {
+	return a.found(a.db.change(ctx, "sign out everywhere", "UPDATE account SET epoch = epoch + 1 WHERE id = ?", id))
+}
+
+// close changes an account and names it for endAll, both or neither.
+func (a *Accounts) close(ctx context.Context, op, statement, id string, args ...any) error {
+	return a.db.within(ctx, op, func(ctx context.Context, tx *sql.Tx) error {
+		result, err := tx.ExecContext(ctx, statement, args...)
+		if err != nil {
+			return err
+		}
+		rows, err := result.RowsAffected()
+		if err := a.found(rows, err); err != nil {
+			return err
+		}
+		// Who is named already is named anew, so that nobody takes out what they did not see.
+		if _, err := tx.ExecContext(ctx, "DELETE FROM account_ending WHERE account = ?", id); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, "INSERT INTO account_ending (account, since) VALUES (?, ?)", id, time.Now().UnixNano())
+		return err
+	})
+}
+
+func (a *Accounts) found(rows int64, err error) error {
+	if err == nil && rows == 0 {
+		return session.Fail(session.None, "find account", "there is no such account")
+	}
+	return err
+}

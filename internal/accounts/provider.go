@@ -1,0 +1,223 @@
+package accounts
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/internal/issuer"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// Name is what the configuration, sessions and logs call the accounts among the providers.
+const Name = "accounts"
+
+// The pages that a login leads to, behind the endpoints' prefix.
+const (
+	SignInPath = "sign-in"
+	SignUpPath = "sign-up"
+)
+
+// codeLifetime is how long a code may take from our page to our callback: a redirect.
+const codeLifetime = time.Minute
+
+var (
+	_ session.Provider = (*Accounts)(nil)
+	_ session.Prober   = (*Accounts)(nil)
+)
+
+// Begin sends the browser to our own page. The login in its cookie says the rest.
+func (a *Accounts) Begin(_ context.Context, in session.Intent) (*url.URL, session.Pending, error) {
+	pending := session.NewPending(Name, a.o.Tokens.Issuer, in)
+	query := url.Values{"state": {pending.State()}}
+	if in.Prompt == "none" { // without a page nobody can sign in here (OpenID Connect Core §3.1.2.6)
+		query.Set("error", "login_required")
+		return a.at("callback/"+Name, query), pending, nil
+	}
+	if in.LoginHint != "" {
+		query.Set("login_hint", in.LoginHint)
+	}
+	if in.Register && a.Registers() {
+		return a.at(SignUpPath, query), pending, nil
+	}
+	return a.at(SignInPath, query), pending, nil
+}
+
+func (a *Accounts) at(path string, query url.Values) *url.URL {
+	u := a.base.JoinPath(path)
+	u.RawQuery = query.Encode()
+	return u
+}
+
+// Callback is where codes go. It is an address of its own: none of a provider's answers is mistaken for one of ours.
+func (a *Accounts) Callback() *url.URL { return a.base.JoinPath("callback", Name) }
+
+// code is what a page of ours hands to the callback, sealed for one login.
+type code struct {
+	Account string   `json:"a"`
+	Epoch   string   `json:"e"`
+	At      int64    `json:"t"` // seconds
+	Methods []string `json:"m"` // amr (RFC 8176)
+}
+
+// Answer is the authorization response for a login: account has just proved who it is, by these methods (RFC 8176). It is good for a
+// minute, and in the browser that began the login.
+func (a *Accounts) Answer(p session.Pending, account *Account, methods ...string) url.Values {
+	text, err := json.Marshal(code{account.ID, account.Epoch(), time.Now().Unix(), methods})
+	if err != nil {
+		panic("accounts: " + err.Error()) // texts and a number
+	}
+	sealed := a.codes.Seal(text, []byte(p.Challenge()))
+	return url.Values{"state": {p.State()}, "code": {base64.RawURLEncoding.EncodeToString(sealed)}, "iss": {a.o.Tokens.Issuer}}
+}
+
+// Finish opens the code that Answer made for the same login, and looks at the account again. That a code is used once is the
+// callback's care, which spends the login.
+func (a *Accounts) Finish(ctx context.Context, p session.Pending, answer url.Values) (session.Grant, error) {
+	const op = "redeem code"
+	if answer.Get("state") != p.State() || p.Provider != Name {
+		return session.Grant{}, session.Fail(session.LoginLost, op, "state is that of another login")
+	}
+	if p.Issuer != a.o.Tokens.Issuer || answer.Has("iss") && answer.Get("iss") != p.Issuer {
+		return session.Grant{}, session.Fail(session.ProviderLied, op, "the answer is another issuer's")
+	}
+	if answer.Has("error") {
+		return session.Grant{}, session.Fail(session.LoginDenied, op, "%s", issuer.NewRefusal(answer.Get("error"), ""))
+	}
+	c, err := a.open(answer.Get("code"), p.Challenge())
+	if err != nil {
+		return session.Grant{}, err
+	}
+	account, err := a.current(ctx, c.Account, c.Epoch)
+	if err != nil {
+		return session.Grant{}, err
+	}
+	if account == nil {
+		return session.Grant{}, session.Fail(session.LoginDenied, op, "the account was disabled, or its password changed, a moment ago")
+	}
+	signedIn := time.Unix(c.At, 0)
+	tokens, err := a.mint(account, signedIn)
+	if err != nil {
+		return session.Grant{}, err
+	}
+	claims := account.claims()
+	claims["iss"], claims["auth_time"] = a.o.Tokens.Issuer, float64(c.At) // as a number reads that was stored
+	if len(c.Methods) > 0 {
+		methods := make([]any, len(c.Methods))
+		for i, m := range c.Methods {
+			methods[i] = m
+		}
+		claims["amr"] = methods
+	}
+	return session.Grant{Provider: Name, Issuer: a.o.Tokens.Issuer, Subject: account.ID, Claims: claims, Tokens: tokens}, nil
+}
+
+func (a *Accounts) open(text, challenge string) (c code, err error) {
+	const op = "redeem code"
+	sealed, err := base64.RawURLEncoding.DecodeString(text)
+	if err == nil && len(sealed) < 4<<10 {
+		var plain []byte
+		if plain, err = a.codes.Open(sealed, []byte(challenge)); err == nil {
+			err = json.Unmarshal(plain, &c)
+		}
+	}
+	if err != nil || c.Account == "" {
+		return c, session.Fail(session.LoginLost, op, "no code of ours for this login")
+	}
+	if age := time.Since(time.Unix(c.At, 0)); age > codeLifetime || age < -codeLifetime {
+		return c, session.Fail(session.LoginLost, op, "the code is %s old", age.Round(time.Second))
+	}
+	return c, nil
+}
+
+// current returns an account that may go on since an epoch of its credentials; nil: it may not.
+func (a *Accounts) current(ctx context.Context, id, epoch string) (*Account, error) {
+	account, err := a.db.byID(ctx, id)
+	if err != nil || account == nil || !account.Disabled.IsZero() || account.Epoch() != epoch {
+		return nil, err
+	}
+	return account, nil
+}
+
+// Refresh mints a new access token. There is no refresh token beside the ticket, which rotates: what stands in its place is the epoch of
+// the credentials. GrantOver: the account is gone or disabled, or its credentials changed.
+func (a *Accounts) Refresh(ctx context.Context, g session.Grant, want session.Want) (session.Tokens, error) {
+	const op = "mint token"
+	if g.Provider != Name || g.Issuer != a.o.Tokens.Issuer {
+		return session.Tokens{}, session.Fail(session.GrantOver, op, "the grant is of another issuer")
+	}
+	if want.Scope != "" {
+		return session.Tokens{}, session.Fail(session.BadRequest, op, "tokens of accounts have no scope")
+	}
+	account, err := a.current(ctx, g.Subject, g.Tokens.Refresh)
+	if err != nil {
+		return session.Tokens{}, err
+	}
+	if account == nil {
+		return session.Tokens{}, session.Fail(session.GrantOver, op, "the account is gone or disabled, or its password was changed")
+	}
+	signedIn, err := issuer.Claims(g.Claims).Time("auth_time")
+	if err != nil {
+		return session.Tokens{}, session.Fail(session.GrantOver, op, "%w", err)
+	}
+	return a.mint(account, signedIn)
+}
+
+// End has nothing to do: nobody is signed in here but in their session.
+func (a *Accounts) End(context.Context, session.Grant, *url.URL, string) (*url.URL, error) {
+	return nil, nil
+}
+
+// Probe says whether the accounts can be read now.
+func (a *Accounts) Probe(ctx context.Context) error {
+	_, err := a.db.byID(ctx, "")
+	return err
+}
+
+// VerifyAccess returns whose an access token is, if it is one of ours for that audience, is valid now, and the account may still sign in.
+// TokenInvalid: it is not.
+func (a *Accounts) VerifyAccess(ctx context.Context, token, audience string) (session.Grant, error) {
+	rules := issuer.Rules{Issuer: a.o.Tokens.Issuer, Audience: audience, Type: issuer.TypeAccess, ClientID: clientID}
+	access, err := a.published.VerifyAccess(ctx, token, rules, time.Now())
+	if err != nil {
+		return session.Grant{}, err
+	}
+	account, err := a.db.byID(ctx, access.Subject)
+	if err != nil {
+		return session.Grant{}, err
+	}
+	if account == nil || !account.Disabled.IsZero() {
+		return session.Grant{}, session.Fail(session.TokenInvalid, "verify access token", "the account is gone or disabled")
+	}
+	return session.Grant{
+		Provider: Name, Issuer: a.o.Tokens.Issuer, Subject: access.Subject, Claims: access.Claims,
+		Tokens: session.Tokens{Access: token, Type: "Bearer", Expires: access.Expires},
+	}, nil
+}
+
+// Epoch names the credentials that the account has now. What was signed in under others is over.
+func (a *Account) Epoch() string { return strconv.FormatInt(a.epoch, 10) }
+
+// claims is what is known of a person, by the names of OpenID Connect Core §5.1. Never a hash, never a secret.
+func (a *Account) claims() map[string]any {
+	claims := map[string]any{}
+	for name, v := range a.Claims {
+		if !FixedClaim(name) {
+			claims[name] = v
+		}
+	}
+	claims["sub"] = a.ID
+	if a.Username != "" {
+		claims["preferred_username"] = a.Username
+	}
+	if a.Email != "" {
+		claims["email"], claims["email_verified"] = a.Email, !a.EmailVerified.IsZero()
+	}
+	if a.Name != "" {
+		claims["name"] = a.Name
+	}
+	return claims
+}

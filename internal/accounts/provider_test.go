@@ -1,0 +1,354 @@
+package accounts
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+func part(t *testing.T, token string, i int) map[string]any {
+	t.Helper()
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		t.Fatalf("no JWT: %q", token)
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(parts[i])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v map[string]any
+	if err := json.Unmarshal(raw, &v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// begin starts a login at a.
+func (a *Accounts) begin(t *testing.T, in session.Intent) (*url.URL, session.Pending) {
+	t.Helper()
+	to, pending, err := a.Begin(context.Background(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return to, pending
+}
+
+// grant signs an account in.
+func (a *Accounts) grant(t *testing.T, account *Account) session.Grant {
+	t.Helper()
+	_, pending := a.begin(t, session.Intent{})
+	g, err := a.Finish(context.Background(), pending, a.Answer(pending, account, "pwd"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func TestBegin_LeadsToOurPages(t *testing.T) {
+	a := open(t, nil)
+	closed := open(t, func(o *Options) { o.RegisterOff = true })
+	for _, v := range []struct {
+		name  string
+		a     *Accounts
+		in    session.Intent
+		path  string
+		query []string
+	}{
+		{"SignIn", a, session.Intent{}, "/auth/sign-in", []string{"state"}},
+		{"Hint", a, session.Intent{LoginHint: ada}, "/auth/sign-in", []string{"login_hint", "state"}},
+		{"SignUp", a, session.Intent{Register: true}, "/auth/sign-up", []string{"state"}},
+		{"SignUpIsOff", closed, session.Intent{Register: true}, "/auth/sign-in", []string{"state"}},
+		{"NoPage", a, session.Intent{Prompt: "none"}, "/auth/callback/accounts", []string{"error", "state"}},
+	} {
+		t.Run(v.name, func(t *testing.T) {
+			to, pending := v.a.begin(t, v.in)
+			if names := slices.Sorted(maps.Keys(to.Query())); to.Scheme+"://"+to.Host != somewhere.Origin || to.Path != v.path || !slices.Equal(names, v.query) {
+				t.Errorf("leads to %s", to)
+			}
+			if to.Query().Get("state") != pending.State() || pending.Provider != Name {
+				t.Errorf("state %q, pending %+v", to.Query().Get("state"), pending)
+			}
+		})
+	}
+}
+
+// A code is for one login, whole, young, and for an account that may still sign in with the same credentials.
+func TestFinish_WhatACodeIsGoodFor(t *testing.T) {
+	for _, v := range []struct {
+		name   string
+		change func(t *testing.T, a *Accounts, account *Account, pending *session.Pending, answer url.Values)
+		want   session.Code
+	}{
+		{"Good", func(*testing.T, *Accounts, *Account, *session.Pending, url.Values) {}, ""},
+		{"AnotherLogin", func(t *testing.T, a *Accounts, _ *Account, p *session.Pending, answer url.Values) {
+			_, *p = a.begin(t, session.Intent{})
+			answer.Set("state", p.State())
+		}, session.LoginLost},
+		{"AnotherState", func(_ *testing.T, _ *Accounts, _ *Account, _ *session.Pending, answer url.Values) {
+			answer.Set("state", strings.Repeat("x", session.StateSize))
+		}, session.LoginLost},
+		{"Altered", func(_ *testing.T, _ *Accounts, _ *Account, _ *session.Pending, answer url.Values) {
+			code := answer.Get("code")
+			answer.Set("code", "A"+code[1:len(code)-4]+"AAAA")
+		}, session.LoginLost},
+		{"None", func(_ *testing.T, _ *Accounts, _ *Account, _ *session.Pending, answer url.Values) { answer.Del("code") }, session.LoginLost},
+		{"Huge", func(_ *testing.T, _ *Accounts, _ *Account, _ *session.Pending, answer url.Values) {
+			answer.Set("code", strings.Repeat("A", 60_000))
+		}, session.LoginLost},
+		{"AMinute", func(*testing.T, *Accounts, *Account, *session.Pending, url.Values) { time.Sleep(codeLifetime) }, ""},
+		{"Old", func(*testing.T, *Accounts, *Account, *session.Pending, url.Values) {
+			time.Sleep(codeLifetime + time.Second)
+		}, session.LoginLost},
+		{"Error", func(_ *testing.T, _ *Accounts, _ *Account, _ *session.Pending, answer url.Values) {
+			answer.Set("error", "access_denied")
+		}, session.LoginDenied},
+		{"AnotherIssuer", func(_ *testing.T, _ *Accounts, _ *Account, _ *session.Pending, answer url.Values) {
+			answer.Set("iss", "https://login.example.com")
+		}, session.ProviderLied},
+		{"IssuerChanged", func(_ *testing.T, _ *Accounts, _ *Account, p *session.Pending, _ url.Values) {
+			p.Issuer = "https://old.example.com/auth"
+		}, session.ProviderLied},
+		{"AnotherProvider", func(_ *testing.T, _ *Accounts, _ *Account, p *session.Pending, _ url.Values) { p.Provider = "main" }, session.LoginLost},
+		{"Disabled", func(t *testing.T, a *Accounts, account *Account, _ *session.Pending, _ url.Values) {
+			if err := a.Disable(context.Background(), account.ID); err != nil {
+				t.Fatal(err)
+			}
+		}, session.LoginDenied},
+		{"AnotherPassword", func(t *testing.T, a *Accounts, account *Account, _ *session.Pending, _ url.Values) {
+			if _, err := a.ChangePassword(context.Background(), account.ID, password, "quite another phrase", home); err != nil {
+				t.Fatal(err)
+			}
+		}, session.LoginDenied},
+	} {
+		t.Run(v.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := open(t, nil)
+				account := a.mustRegister(t, ada)
+				_, pending := a.begin(t, session.Intent{})
+				answer := a.Answer(pending, account, "pwd")
+				v.change(t, a, account, &pending, answer)
+				g, err := a.Finish(context.Background(), pending, answer)
+				wantCode(t, err, v.want)
+				if err != nil {
+					return
+				}
+				if g.Subject != account.ID || g.Issuer != "https://app.example.com/auth" || g.Provider != Name || g.Claim("amr") != `["pwd"]` || g.Claim("email") != ada {
+					t.Errorf("%+v", g)
+				}
+			})
+		})
+	}
+}
+
+// A token is renewed as long as the account may sign in with the credentials of its login; when it was is told by each.
+func TestRefresh_T7_R4_UntilTheAccountIsOver(t *testing.T) {
+	for _, v := range []struct {
+		name   string
+		change func(a *Accounts, account *Account) error
+		want   session.Code
+	}{
+		{"Good", func(*Accounts, *Account) error { return nil }, ""},
+		{"Disabled", func(a *Accounts, account *Account) error { return a.Disable(context.Background(), account.ID) }, session.GrantOver},
+		{"EnabledAgain", func(a *Accounts, account *Account) error {
+			_ = a.Disable(context.Background(), account.ID)
+			return a.Enable(context.Background(), account.ID)
+		}, session.GrantOver},
+		{"AnotherPassword", func(a *Accounts, account *Account) error {
+			_, err := a.ChangePassword(context.Background(), account.ID, password, "quite another phrase", home)
+			return err
+		}, session.GrantOver},
+		{"Reset", func(a *Accounts, account *Account) error {
+			return a.Reset(context.Background(), account, "quite another phrase")
+		}, session.GrantOver},
+		{"SignedOutEverywhere", func(a *Accounts, account *Account) error { return a.SignOut(context.Background(), account.ID) }, session.GrantOver},
+		{"Gone", func(a *Accounts, account *Account) error {
+			_, err := a.db.db.Exec("DELETE FROM account")
+			return err
+		}, session.GrantOver},
+		{"DatabaseIsAway", func(a *Accounts, account *Account) error { return a.db.db.Close() }, session.ProviderDown},
+	} {
+		t.Run(v.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := open(t, nil)
+				account := a.mustRegister(t, ada)
+				g := a.grant(t, account)
+				time.Sleep(5 * time.Minute)
+				if err := v.change(a, account); err != nil {
+					t.Fatal(err)
+				}
+				fresh, err := a.Refresh(context.Background(), g, session.Want{})
+				wantCode(t, err, v.want)
+				if err != nil {
+					return
+				}
+				old, young := part(t, g.Tokens.Access, 1), part(t, fresh.Access, 1)
+				if old["auth_time"] != young["auth_time"] || old["jti"] == young["jti"] || young["iat"].(float64)-old["iat"].(float64) != 300 {
+					t.Errorf("renewed\n%v to\n%v", old, young)
+				}
+				if left := time.Until(fresh.Expires); left > 10*time.Minute || left < 10*time.Minute-time.Second {
+					t.Errorf("it lives %s", left)
+				}
+			})
+		})
+	}
+}
+
+func TestRefresh_RefusesWhatIsNotOurs(t *testing.T) {
+	a := open(t, nil)
+	g := a.grant(t, a.mustRegister(t, ada))
+	other := g
+	other.Issuer = "https://old.example.com/auth"
+	_, err := a.Refresh(context.Background(), other, session.Want{})
+	wantCode(t, err, session.GrantOver)
+	other = g
+	other.Provider = "main"
+	_, err = a.Refresh(context.Background(), other, session.Want{})
+	wantCode(t, err, session.GrantOver)
+	_, err = a.Refresh(context.Background(), g, session.Want{Scope: "read"})
+	wantCode(t, err, session.BadRequest)
+}
+
+// Whatever is known of a person, a token says only what is listed, and never a hash or a secret. Nothing that is known takes the place
+// of what the issuer says itself.
+func TestMint_U11_OnlyListedClaims(t *testing.T) {
+	const canary = "canary-of-a-claim"
+	for _, v := range []struct {
+		listed []string
+		extra  []string
+	}{
+		{nil, nil},
+		{[]string{"email", "email_verified", "roles"}, []string{"email", "email_verified", "roles"}},
+		{[]string{"password", "epoch", "id", "nobody_has_this"}, nil},
+	} {
+		a := open(t, func(o *Options) { o.Tokens.Claims = v.listed })
+		account := a.mustRegister(t, ada)
+		account.Name = canary
+		account.Claims = map[string]any{"roles": []string{"staff"}, "note": canary, "iss": canary, "sub": canary, "aud": canary, "exp": 1, "scope": canary, "cnf": canary}
+		tokens, err := a.mint(account, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		claims := part(t, tokens.Access, 1)
+		want := slices.Sorted(slices.Values(append([]string{"aud", "auth_time", "client_id", "exp", "iat", "iss", "jti", "sub"}, v.extra...)))
+		if got := slices.Sorted(maps.Keys(claims)); !slices.Equal(got, want) {
+			t.Errorf("listed %v: claims %v, want %v", v.listed, got, want)
+		}
+		text, err := json.Marshal(claims)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, secret := range []string{canary, "argon2", account.password, password} {
+			if strings.Contains(string(text), secret) {
+				t.Errorf("%q is in %s", secret, text)
+			}
+		}
+		all, err := json.Marshal(account.claims())
+		if err != nil || strings.Contains(string(all), "argon2") || account.claims()["sub"] != account.ID || account.claims()["iss"] != nil {
+			t.Errorf("the session's claims: %s, %v", all, err)
+		}
+	}
+}
+
+func TestVerifyAccess_RefusesWhatIsNotGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, other := open(t, nil), open(t, nil)
+		account := a.mustRegister(t, ada)
+		good := a.grant(t, account).Tokens.Access
+		verify := func(token, audience string) error {
+			_, err := a.VerifyAccess(context.Background(), token, audience)
+			return err
+		}
+		if err := verify(good, somewhere.Origin); err != nil {
+			t.Fatal(err)
+		}
+		wantCode(t, verify(good, "https://other.example.com"), session.TokenInvalid)
+		wantCode(t, verify(other.grant(t, other.mustRegister(t, ada)).Tokens.Access, somewhere.Origin), session.TokenInvalid)
+		wantCode(t, verify(good[:len(good)-4]+"AAAA", somewhere.Origin), session.TokenInvalid)
+		if err := a.Disable(context.Background(), account.ID); err != nil {
+			t.Fatal(err)
+		}
+		wantCode(t, verify(good, somewhere.Origin), session.TokenInvalid)
+		if err := a.Enable(context.Background(), account.ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Minute)
+		wantCode(t, verify(good, somewhere.Origin), session.TokenInvalid)
+	})
+}
+
+// Follow ends the sessions of those whom another process closed, tries again when that fails, and ends nobody twice.
+func TestFollow_T7_EndsWhomAnOperatorClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := open(t, nil)
+		account, other := a.mustRegister(t, ada), a.mustRegister(t, "grace@example.com")
+		ctx, stop := context.WithCancel(context.Background())
+		var ended []string
+		failures := 2
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			a.Follow(ctx, func(_ context.Context, subject string) error {
+				if failures > 0 {
+					failures--
+					return session.Fail(session.Unavailable, "end", "the store is away")
+				}
+				ended = append(ended, subject)
+				return nil
+			})
+		}()
+		time.Sleep(time.Second / 2)
+		if err := a.Disable(ctx, account.ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if err := a.Reset(ctx, other, "quite another phrase"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		stop()
+		<-done
+		if !slices.Equal(ended, []string{account.ID, other.ID}) {
+			t.Errorf("ended %v", ended)
+		}
+		wantCode(t, a.Disable(context.Background(), "nobody"), session.None)
+	})
+}
+
+// Minting costs little more than its signature.
+func BenchmarkMint(b *testing.B) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("bare ES256", func(b *testing.B) {
+		text := make([]byte, 400)
+		for b.Loop() {
+			sum := sha256.Sum256(text)
+			if _, _, err := ecdsa.Sign(rand.Reader, key, sum[:]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("mint", func(b *testing.B) {
+		a := open(&testing.T{}, nil)
+		account := &Account{ID: "0123456789012345678901", Email: ada, epoch: 1}
+		for b.Loop() {
+			if _, err := a.mint(account, time.Now()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

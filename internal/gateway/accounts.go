@@ -1,0 +1,63 @@
+package gateway
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/cloakroom-go/cloakroom/internal/accounts"
+)
+
+// accountEndpoints is the part of the route table that is there with accounts of our own.
+func (g *Gateway) accountEndpoints() []endpoint {
+	return []endpoint{
+		{"GET", accounts.SignInPath, document, g.signIn, "The page to sign in on, for a login that `login` began."},
+		{"POST", accounts.SignInPath, entry, g.takeSignIn, "Its form. Goes on to `callback/accounts` with a code, or shows the page again."},
+		{"GET", accounts.SignUpPath, document, g.signUp, "The page to register on. Not with `register: false`."},
+		{"POST", accounts.SignUpPath, entry, g.takeSignUp, "Its form."},
+		{"GET", "jwks", public, g.jwks, "The keys that access tokens are signed with (RFC 7517). May be kept for 5 minutes; a key is there for 10 before it signs."},
+		{"GET", ".well-known/openid-configuration", public, g.metadata, "Issuer and address of the keys, for libraries that verify tokens."},
+		{"GET", ".well-known/oauth-authorization-server", public, g.metadata, "The same (RFC 8414); also at the root of the host, with the prefix behind it."},
+	}
+}
+
+// jwks publishes the keys.
+func (g *Gateway) jwks(w http.ResponseWriter, _ *http.Request) error {
+	return publish(w, "application/jwk-set+json", g.Accounts.JWKS())
+}
+
+// metadata says where the keys are, and that there is nothing else: we are an issuer of tokens, not a provider for other applications.
+func (g *Gateway) metadata(w http.ResponseWriter, _ *http.Request) error {
+	return publish(w, "application/json", struct {
+		Issuer        string   `json:"issuer"`
+		JWKS          string   `json:"jwks_uri"`
+		Algorithms    []string `json:"id_token_signing_alg_values_supported"`
+		SubjectTypes  []string `json:"subject_types_supported"`
+		ResponseTypes []string `json:"response_types_supported"`
+		GrantTypes    []string `json:"grant_types_supported"`
+	}{g.Accounts.Issuer(), g.own("jwks").String(), algorithmsOf(g.Accounts.JWKS()), []string{"public"}, []string{}, []string{}})
+}
+
+// algorithmsOf are those of the keys that may have signed what is good now: more than one while another takes over.
+func algorithmsOf(set jose.JSONWebKeySet) []string {
+	names := make([]string, 0, 1)
+	for _, key := range set.Keys {
+		if !slices.Contains(names, key.Algorithm) {
+			names = append(names, key.Algorithm)
+		}
+	}
+	return names
+}
+
+// published says how long anybody may keep it. A key is there for longer before it signs.
+var published = fmt.Sprintf("public, max-age=%d", accounts.JWKSLife/time.Second)
+
+func publish(w http.ResponseWriter, kind string, v any) error {
+	h := w.Header()
+	h.Set("Cache-Control", published)
+	h.Set("X-Content-Type-Options", "nosniff")
+	return writeAs(w, kind, v)
+}
