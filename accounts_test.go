@@ -35,10 +35,18 @@ func withAccounts(t *testing.T, change func(*cloakroom.Config)) func(*cloakroom.
 	t.Helper()
 	return func(c *cloakroom.Config) {
 		c.Providers = nil
-		c.Accounts = &cloakroom.Accounts{Database: accountsFile(t, filepath.Join(t.TempDir(), "accounts.db"))}
+		c.Accounts = people(t)
 		if change != nil {
 			change(c)
 		}
+	}
+}
+
+// people are accounts in a file of their own, whose passwords cost tests next to nothing.
+func people(t *testing.T) *cloakroom.Accounts {
+	t.Helper()
+	return &cloakroom.Accounts{
+		Database: accountsFile(t, filepath.Join(t.TempDir(), "accounts.db")), Hash: cloakroom.PasswordHash{Memory: 64, InsecureCheap: true},
 	}
 }
 
@@ -452,7 +460,8 @@ func TestAccounts_T7_DisabledIsOutAtOnce(t *testing.T) {
 // Beside a provider there is a page to choose, and each answers for itself.
 func TestAccounts_BesideAProvider(t *testing.T) {
 	r := newRig(t, func(c *cloakroom.Config) {
-		c.Accounts = &cloakroom.Accounts{Database: accountsFile(t, filepath.Join(t.TempDir(), "accounts.db")), Title: "Our own"}
+		c.Accounts = people(t)
+		c.Accounts.Title = "Our own"
 	})
 	b := r.browser()
 	if p := b.visit("/auth/login?return_to=/page/"); !strings.Contains(p.Body, "Our own") || !strings.Contains(p.Body, ">main<") {

@@ -43,13 +43,14 @@ type (
 	//   - Login string: what people call themselves: "email" (default) or "username"
 	//   - RegisterOff bool: nobody can register by themselves
 	//   - Title string: what they are called where people choose where to sign in; default "Account of this site"
-	//   - Hash PasswordHash: what guessing a password costs: Memory, Time, Threads
+	//   - Hash PasswordHash: what guessing a password costs: Memory, Time, Threads, InsecureCheap
 	//   - Tokens AccountTokens: the access tokens: Issuer, Lifetime, Audience, Algorithm, Claims
 	Accounts = accounts.Options
 	// PasswordHash is the cost of an argon2id hash.
 	//   - Memory int: KiB; default 47104
 	//   - Time int: passes over the memory; default 1
 	//   - Threads int: default 1
+	//   - InsecureCheap bool: allow any cost, for tests
 	PasswordHash = accounts.Hash
 	// AccountTokens shape the access tokens of accounts: JWTs by RFC 9068.
 	//   - Issuer string: iss; default the URL and the prefix of the endpoints, without the last slash

@@ -30,10 +30,12 @@ type Hash struct {
 	Memory  int // KiB
 	Time    int // passes over the memory
 	Threads int
+
+	InsecureCheap bool // allow any cost: for tests, which make many and keep none
 }
 
 // minimal are costs that are worth as much as the least recommended one each (OWASP, Password Storage), by memory.
-var minimal = []Hash{{7168, 5, 1}, {9216, 4, 1}, {12288, 3, 1}, {19456, 2, 1}, {47104, 1, 1}}
+var minimal = []struct{ memory, time int }{{7168, 5}, {9216, 4}, {12288, 3}, {19456, 2}, {47104, 1}}
 
 // Limits of what a hash may cost, whoever wrote it: one login must not stop the others.
 const (
@@ -78,8 +80,11 @@ func (h Hash) Check() error {
 	if h.Memory > mostMemory || h.Time < 1 || h.Time > mostTime || h.Threads < 1 || h.Threads > mostThreads {
 		return fmt.Errorf("memory is at most %d KiB, time 1 to %d, threads 1 to %d", mostMemory, mostTime, mostThreads)
 	}
+	if h.InsecureCheap {
+		return nil
+	}
 	for _, m := range minimal {
-		if h.Memory >= m.Memory && h.Time >= m.Time {
+		if h.Memory >= m.memory && h.Time >= m.time {
 			return nil
 		}
 	}

@@ -63,9 +63,9 @@ func TestHash_U1_RefusesWhatIsTooCheap(t *testing.T) {
 		hash Hash
 		good bool
 	}{
-		{Hash{}, true}, {Hash{47104, 1, 1}, true}, {Hash{19456, 2, 1}, true}, {Hash{12288, 3, 1}, true}, {Hash{7168, 5, 2}, true},
-		{Hash{19456, 1, 1}, false}, {Hash{47103, 1, 4}, false}, {Hash{4096, 32, 1}, false}, {Hash{47104, 100, 1}, false},
-		{Hash{1 << 20, 1, 1}, false}, {Hash{47104, 1, 1000}, false}, {Hash{-1, 1, 1}, false},
+		{Hash{}, true}, {Hash{Memory: 47104, Time: 1, Threads: 1}, true}, {Hash{Memory: 19456, Time: 2, Threads: 1}, true}, {Hash{Memory: 12288, Time: 3, Threads: 1}, true}, {Hash{Memory: 7168, Time: 5, Threads: 2}, true},
+		{Hash{Memory: 19456, Time: 1, Threads: 1}, false}, {Hash{Memory: 47103, Time: 1, Threads: 4}, false}, {Hash{Memory: 4096, Time: 32, Threads: 1}, false}, {Hash{Memory: 47104, Time: 100, Threads: 1}, false},
+		{Hash{Memory: 1 << 20, Time: 1, Threads: 1}, false}, {Hash{Memory: 47104, Time: 1, Threads: 1000}, false}, {Hash{Memory: -1, Time: 1, Threads: 1}, false},
 	} {
 		if err := v.hash.WithDefaults().Check(); (err == nil) != v.good {
 			t.Errorf("%+v: %v", v.hash, err)
@@ -89,7 +89,7 @@ func TestSignIn_U2_RehashesWhenTheCostGrew(t *testing.T) {
 		cost Hash
 		want string
 	}{
-		{Hash{128, 1, 1}, "m=128,t=1,p=1"}, {Hash{128, 2, 1}, "m=128,t=2,p=1"},
+		{Hash{Memory: 128, Time: 1, Threads: 1}, "m=128,t=1,p=1"}, {Hash{Memory: 128, Time: 2, Threads: 1}, "m=128,t=2,p=1"},
 		{cheap, "m=128,t=2,p=1"}, // it costs more than is asked for: that is as well
 	} {
 		a.hasher = newHasher(v.cost)

@@ -50,13 +50,11 @@ func (g *Gateway) callback(w http.ResponseWriter, r *http.Request) error {
 		g.record(r, audit.Event{Action: audit.LoginFailed, Provider: pending.Provider, Issuer: pending.Issuer, Reason: string(session.CodeOf(err))})
 		return err
 	}
-	if !g.options.Allow.Permits(&grant) {
-		g.record(r, audit.Event{
-			Action: audit.LoginFailed, Provider: grant.Provider, Issuer: grant.Issuer, Subject: grant.Subject, Reason: string(session.NotAllowed),
-		})
-		return session.Fail(session.NotAllowed, "callback", "the rule allow does not let this person in")
+	if _, err := g.open(w, r, grant, pending); err != nil {
+		return err
 	}
-	return g.open(w, r, grant, pending)
+	g.Answers.Pages.Continue(w, g.proceedURL(pending.ReturnTo, pending.Round, pending.Provider))
+	return nil
 }
 
 // came checks that an answer came the way its login asked for it. A hostile provider that the login began at can send the person
@@ -78,12 +76,18 @@ func (g *Gateway) came(r *http.Request, answer url.Values, name string, provider
 	return nil
 }
 
-// open begins a session: always a new one, under a new name (session fixation). The one that this login replaces ends here;
-// the callback itself cannot see its Strict cookie.
-func (g *Gateway) open(w http.ResponseWriter, r *http.Request, grant session.Grant, pending session.Pending) error {
+// open begins a session and sets its cookies: always a new one, under a new name (session fixation). The one that this login replaces
+// ends here; the callback itself cannot see its Strict cookie.
+func (g *Gateway) open(w http.ResponseWriter, r *http.Request, grant session.Grant, pending session.Pending) (*session.Session, error) {
 	ctx, now := r.Context(), time.Now().Round(0)
+	if !g.options.Allow.Permits(&grant) {
+		g.record(r, audit.Event{
+			Action: audit.LoginFailed, Provider: grant.Provider, Issuer: grant.Issuer, Subject: grant.Subject, Reason: string(session.NotAllowed),
+		})
+		return nil, session.Fail(session.NotAllowed, "open session", "the rule allow does not let this person in")
+	}
 	if err := g.deliverable(r, grant); err != nil {
-		return err
+		return nil, err
 	}
 	s, err := g.Storage.Update(ctx, &session.Session{Grant: grant}, func(s *session.Session) error {
 		s.Device = session.DeviceOf(r.Header)
@@ -91,10 +95,10 @@ func (g *Gateway) open(w http.ResponseWriter, r *http.Request, grant session.Gra
 		return nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := g.fits(r, s); err != nil {
-		return err
+		return nil, err
 	}
 	// A provider of the same site, or SameSite=Lax, lets the older cookie come along: only it opens tokens, to be revoked.
 	old, noOld := g.Desk.Look(ctx, r)
@@ -103,15 +107,15 @@ func (g *Gateway) open(w http.ResponseWriter, r *http.Request, grant session.Gra
 		replaced = append(replaced, old.ID)
 	}
 	if err := g.within(r, s, replaced); err != nil {
-		return err
+		return nil, err
 	}
 	if err := g.replace(r, pending.Replaces); err != nil {
-		return err
+		return nil, err
 	}
 	if noOld == nil {
 		if old.ID != pending.Replaces {
 			if err := g.replace(r, old.ID); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		g.Desk.Discard(old, "replaced by a new login")
@@ -123,8 +127,7 @@ func (g *Gateway) open(w http.ResponseWriter, r *http.Request, grant session.Gra
 		return err == nil && formPost(provider)
 	})
 	g.Desk.Write(w, r, s)
-	g.Answers.Pages.Continue(w, g.proceedURL(pending.ReturnTo, pending.Round, pending.Provider))
-	return nil
+	return s, nil
 }
 
 // maxCookieBytes is what session and tokens may take of a request's headers: servers on the way refuse a line of 8 KiB, and the

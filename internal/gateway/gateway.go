@@ -116,19 +116,17 @@ func (a access) shares() bool { return a == guarded || a == public || a == entry
 func (g *Gateway) table() []endpoint {
 	all := g.endpoints()
 	if _, mediates := g.Delivery.(session.Mediator); !mediates {
-		all = without(all, "token") // there is no token for a page to have
+		all = slices.DeleteFunc(all, func(e endpoint) bool { return e.path == "token" }) // there is no token for a page to have
 	}
 	if g.Accounts != nil {
 		all = append(all, g.accountEndpoints()...)
 		if !g.Accounts.Registers() {
-			all = without(all, accounts.SignUpPath)
+			all = slices.DeleteFunc(all, func(e endpoint) bool {
+				return e.path == accounts.SignUpPath || e.path == "register" && e.access == entry
+			})
 		}
 	}
 	return all
-}
-
-func without(all []endpoint, path string) []endpoint {
-	return slices.DeleteFunc(all, func(e endpoint) bool { return e.path == path })
 }
 
 // endpoints is the part of the route table that is always there. The endpoint page of the docs is written from it and from

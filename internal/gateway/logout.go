@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/audit"
+	"github.com/cloakroom-go/cloakroom/internal/accounts"
 	"github.com/cloakroom-go/cloakroom/internal/origin"
 	"github.com/cloakroom-go/cloakroom/internal/seal"
 	"github.com/cloakroom-go/cloakroom/internal/ui"
@@ -81,6 +82,12 @@ func (g *Gateway) end(r *http.Request, s *session.Session, everywhere bool) erro
 		return nil
 	}
 	g.record(r, s.Event(audit.Logout, "everywhere"))
+	if g.Accounts != nil && s.Grant.Provider == accounts.Name {
+		// Also what cannot be found here is over then, at its next renewal.
+		if err := g.Accounts.SignOut(ctx, s.Grant.Subject); err != nil && session.CodeOf(err) != session.None {
+			return err
+		}
+	}
 	_, _, err := g.Desk.Revoke(ctx, session.Selector{Issuer: s.Grant.Issuer, Subject: s.Grant.Subject}, func(l session.Listed) {
 		g.record(r, l.Event(audit.Ended, "signed out everywhere"))
 	})

@@ -48,7 +48,9 @@ var (
 	signingUp = &sheet{
 		path: accounts.SignUpPath, other: accounts.SignInPath, title: "Create an account", text: "For", button: "Create account",
 		leadsOver: "I have an account", autocomplete: "new-password", hint: "At least 8 characters; longer is better.", least: 8,
-		enter:           (*Gateway).enrol,
+		enter: func(g *Gateway, r *http.Request, identifier, password string) (*accounts.Account, error) {
+			return g.enrol(r, accounts.Registration{Identifier: identifier, Password: password})
+		},
 		passwordIsWrong: map[session.Code]bool{session.PasswordShort: true, session.PasswordLong: true, session.PasswordCommon: true},
 	}
 )
@@ -63,8 +65,8 @@ func (g *Gateway) authenticate(r *http.Request, identifier, password string) (*a
 }
 
 // enrol makes an account.
-func (g *Gateway) enrol(r *http.Request, identifier, password string) (*accounts.Account, error) {
-	account, err := g.Accounts.Register(r.Context(), accounts.Registration{Identifier: identifier, Password: password}, telemetry.Of(r).Address)
+func (g *Gateway) enrol(r *http.Request, who accounts.Registration) (*accounts.Account, error) {
+	account, err := g.Accounts.Register(r.Context(), who, telemetry.Of(r).Address)
 	if err == nil {
 		g.recordAccount(r, audit.Registered, account, "")
 	}

@@ -47,11 +47,16 @@ func (g *Gateway) token(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	g.remember(r, s)
+	return writeJSON(w, g.handOut(s, tokens))
+}
+
+// handOut is what the page of s gets to see of tokens.
+func (g *Gateway) handOut(s *session.Session, tokens session.Tokens) handedOut {
 	end := g.Desk.Ends(s)
 	if !tokens.Expires.IsZero() && tokens.Expires.Before(end) {
 		end = tokens.Expires
 	}
-	return writeJSON(w, handedOut{Access: tokens.Access, Type: "Bearer", Expires: int64(max(time.Until(end), 0) / time.Second)})
+	return handedOut{Access: tokens.Access, Type: "Bearer", Expires: int64(max(time.Until(end), 0) / time.Second)}
 }
 
 // mostScope bounds the body of a request for a token, and the names in its scope.

@@ -1,0 +1,150 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"mime"
+	"net/http"
+	"time"
+	"unicode/utf8"
+
+	"github.com/cloakroom-go/cloakroom/audit"
+	"github.com/cloakroom-go/cloakroom/internal/accounts"
+	"github.com/cloakroom-go/cloakroom/internal/telemetry"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// loginJSON signs somebody in for a front end with a form of its own. It is a login like others, in one request.
+func (g *Gateway) loginJSON(w http.ResponseWriter, r *http.Request) error {
+	var c struct {
+		Identifier string `json:"identifier"`
+		Password   string `json:"password"`
+		Remember   bool   `json:"remember"`
+	}
+	if err := readJSON(w, r, "sign in", &c); err != nil {
+		return err
+	}
+	account, err := g.authenticate(r, c.Identifier, c.Password)
+	if err != nil {
+		return err
+	}
+	return g.welcome(w, r, account, c.Remember)
+}
+
+// registerJSON makes an account and signs in with it.
+func (g *Gateway) registerJSON(w http.ResponseWriter, r *http.Request) error {
+	var c struct {
+		Identifier string `json:"identifier"`
+		Password   string `json:"password"`
+		Name       string `json:"name"`
+		Remember   bool   `json:"remember"`
+	}
+	if err := readJSON(w, r, "register", &c); err != nil {
+		return err
+	}
+	account, err := g.enrol(r, accounts.Registration{Identifier: c.Identifier, Password: c.Password, Name: c.Name})
+	if err != nil {
+		return err
+	}
+	return g.welcome(w, r, account, c.Remember)
+}
+
+// changePassword ends all sessions of the person and begins a new one here: who knew the old password knows it no more.
+func (g *Gateway) changePassword(w http.ResponseWriter, r *http.Request) error {
+	const op = "change password"
+	var c struct {
+		Current string `json:"current_password"`
+		New     string `json:"new_password"`
+	}
+	if err := readJSON(w, r, op, &c); err != nil {
+		return err
+	}
+	s, err := g.Desk.Use(r.Context(), r)
+	if err != nil {
+		return err
+	}
+	if s.Grant.Provider != accounts.Name {
+		return session.Fail(session.NotAllowed, op, "the password of this person is at provider %q", s.Grant.Provider)
+	}
+	account, err := g.Accounts.ChangePassword(r.Context(), s.Grant.Subject, c.Current, c.New, telemetry.Of(r).Address)
+	if err != nil {
+		if session.CodeOf(err) == session.WrongPassword {
+			g.record(r, s.Event(audit.Refused, string(session.WrongPassword)))
+		}
+		return err
+	}
+	g.record(r, s.Event(audit.Changed, "password"))
+	// Not even a client that gives up may stop this half way.
+	r = r.WithContext(context.WithoutCancel(r.Context()))
+	_, _, err = g.Desk.Revoke(r.Context(), session.Selector{Issuer: s.Grant.Issuer, Subject: s.Grant.Subject}, func(l session.Listed) {
+		g.record(r, l.Event(audit.Ended, "the password was changed"))
+	})
+	if err != nil {
+		return err
+	}
+	return g.welcome(w, r, account, s.Life.Remember)
+}
+
+// welcome opens a session for somebody who has just proved who they are, and answers with what the page may know of it.
+func (g *Gateway) welcome(w http.ResponseWriter, r *http.Request, account *accounts.Account, remember bool) error {
+	intent := session.Intent{ReturnTo: "/", Remember: remember}
+	if old, err := g.Desk.Look(r.Context(), r); err == nil {
+		intent.Replaces = old.ID
+	} else if session.CodeOf(err) == session.Unavailable {
+		return err
+	}
+	_, pending, err := g.Accounts.Begin(r.Context(), intent)
+	if err != nil {
+		return err
+	}
+	grant, err := g.Accounts.Finish(r.Context(), pending, g.Accounts.Answer(pending, account, "pwd"))
+	if err != nil {
+		return err
+	}
+	s, err := g.open(w, r, grant, pending)
+	if err != nil {
+		return err
+	}
+	telemetry.Of(r).Session = s.LogID
+	body := struct {
+		view
+		*handedOut
+	}{view: g.view(s)}
+	if _, mediates := g.Delivery.(session.Mediator); mediates {
+		out := g.handOut(s, s.Grant.Tokens)
+		body.handedOut = &out
+	}
+	return writeJSON(w, body)
+}
+
+// mostCredentials bounds a body with credentials: a password of 1024 bytes may take six times as much in JSON.
+const mostCredentials = 16 << 10
+
+// readJSON reads an object of JSON into v, and nothing else: neither other fields, nor a content type that a plain form of any site can
+// have.
+func readJSON(w http.ResponseWriter, r *http.Request, op string, v any) error {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		return session.Fail(session.BadRequest, op, "the body is not application/json")
+	}
+	if r.URL.RawQuery != "" {
+		return session.Fail(session.BadRequest, op, "a query: what is said belongs into the body")
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, mostCredentials+1))
+	switch {
+	case err != nil:
+		return session.Fail(session.BadRequest, op, "read the body: %w", err)
+	case len(body) > mostCredentials:
+		return session.Fail(session.TooLarge, op, "more than %d bytes", mostCredentials)
+	case !utf8.Valid(body): // the decoder would put other characters in their place, and with them another password
+		return session.Fail(session.BadRequest, op, "the body is not UTF-8")
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // the body is here; hashing may have to wait
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if d.Decode(v) != nil || d.Decode(&struct{}{}) != io.EOF {
+		return session.Fail(session.BadRequest, op, "the body is not the JSON it should be")
+	}
+	return nil
+}
