@@ -49,7 +49,7 @@ func program() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	c.AddCommand(serveCommand(), demoCommand(), initCommand(), checkCommand(), keysCommand(), sessionsCommand(), versionCommand())
+	c.AddCommand(serveCommand(), demoCommand(), initCommand(), checkCommand(), keysCommand(), usersCommand(), sessionsCommand(), versionCommand())
 	return c
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/seal"
@@ -136,4 +137,51 @@ func (d *database) setPassword(ctx context.Context, a *Account, hash string) err
 	}
 	a.epoch, a.password = a.epoch+1, hash
 	return nil
+}
+
+// page is how many accounts are read at a time.
+const page = 500
+
+// all goes over the accounts, the oldest first.
+func (d *database) all(ctx context.Context) iter.Seq2[*Account, error] {
+	return func(yield func(*Account, error) bool) {
+		var created int64
+		var id string
+		for {
+			batch, err := d.after(ctx, created, id)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, a := range batch {
+				if !yield(a, nil) {
+					return
+				}
+				created, id = millis(a.Created), a.ID
+			}
+			if len(batch) < page {
+				return
+			}
+		}
+	}
+}
+
+func (d *database) after(ctx context.Context, created int64, id string) ([]*Account, error) {
+	const op = "list accounts"
+	ctx, cancel := context.WithTimeout(ctx, budget)
+	defer cancel()
+	rows, err := d.db.QueryContext(ctx, "SELECT "+columns+" FROM account WHERE created > ? OR created = ? AND id > ? ORDER BY created, id LIMIT ?", created, created, id, page)
+	if err != nil {
+		return nil, fail(op, err)
+	}
+	defer rows.Close()
+	var batch []*Account
+	for rows.Next() {
+		a, err := scanAccount(rows)
+		if err != nil {
+			return nil, fail(op, err)
+		}
+		batch = append(batch, a)
+	}
+	return batch, fail(op, rows.Err())
 }

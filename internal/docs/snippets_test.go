@@ -180,6 +180,10 @@ var surroundings = []struct{ page, imports, header string }{
 		"func run(ctx context.Context, key string, store session.Store, issuer, id, secret string, mux *http.ServeMux, api http.Handler) error {",
 	},
 	{"README.md", `"net/http"; "github.com/cloakroom-go/cloakroom/verify"`, "func run(issuer string, mux *http.ServeMux, api http.Handler) error {"},
+	{
+		"docs/accounts.md", `"context"; "net/http"; "github.com/cloakroom-go/cloakroom"; "github.com/cloakroom-go/cloakroom/session"; "github.com/cloakroom-go/cloakroom/store/sqlite"`,
+		"func run(ctx context.Context, key string, store session.Store, mux *http.ServeMux) error {",
+	},
 	{"docs/api.md", `"net/http"; "os"; "github.com/cloakroom-go/cloakroom/verify"`, "func run(mux *http.ServeMux, notes http.Handler) error {"},
 }
 

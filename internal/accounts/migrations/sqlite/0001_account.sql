@@ -14,6 +14,8 @@ CREATE TABLE account (
 	disabled       INTEGER NOT NULL     -- when
 );
 
+CREATE INDEX account_created ON account (created, id); -- the order in which they are listed
+
 -- Keys that sign tokens, in the order in which they begin to. They are sealed with the keyring.
 CREATE TABLE account_key (
 	generation  INTEGER PRIMARY KEY,

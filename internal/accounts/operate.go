@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"iter"
+	"strings"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/telemetry"
@@ -74,6 +76,22 @@ func (a *Accounts) endAll(ctx context.Context, end func(ctx context.Context, sub
 	}
 	return nil
 }
+
+// Find returns the account of an identifier. None: there is none.
+func (a *Accounts) Find(ctx context.Context, identifier string) (*Account, error) {
+	key, err := keyOf(a.o.Login, strings.TrimSpace(identifier))
+	if err != nil {
+		return nil, err
+	}
+	account, err := a.db.byKey(ctx, a.o.Login, key)
+	if err == nil && account == nil {
+		err = session.Fail(session.None, "find account", "there is no account %q", identifier)
+	}
+	return account, err
+}
+
+// All goes over the accounts, the oldest first. An error is the last it yields.
+func (a *Accounts) All(ctx context.Context) iter.Seq2[*Account, error] { return a.db.all(ctx) }
 
 // Disable keeps somebody out, and has all of their sessions ended. Enable lets them in again. None: there is no such account.
 func (a *Accounts) Disable(ctx context.Context, id string) error {
