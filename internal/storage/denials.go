@@ -47,9 +47,12 @@ func newDenials(store session.Store, ring *seal.Keyring, lives session.Options, 
 	return &denials{trust: t, store: store, key: ring.Lasting("session denials"), verdicts: verdicts, lives: lives}, nil
 }
 
-// clockSkew is by how much replicas' clocks may differ: what one of them began after an end by its own clock may have begun
-// before it.
-const clockSkew = time.Second
+// clockSkew is by how much replicas' clocks may differ, or one be set back: what began after an end by one clock may have begun
+// before it by another. A new session is younger than any end of its person by construction, see create, so this keeps nobody out.
+const clockSkew = time.Minute
+
+// noEnd is until when sessions of one id are over that was ended: there is only one, whatever clock it began by.
+var noEnd = time.Unix(1<<38, 0)
 
 // denialMark is what the id of a verdict's record ends in, so that its changes can be told from all others.
 var denialMark = [8]byte{'d', 'e', 'n', 'i', 'a', 'l', 0, 1}
@@ -162,13 +165,16 @@ func ofMilliseconds(b []byte) time.Time {
 	return time.UnixMilli(ms)
 }
 
-// deny ends all sessions of a name that began until now.
-func (d *denials) deny(ctx context.Context, name session.ID) error {
+// deny ends all sessions of a name that began until then, and those that are younger than an end before by construction.
+func (d *denials) deny(ctx context.Context, name session.ID, then time.Time) error {
 	return d.change(ctx, name, func(v *verdict) error {
-		v.upTo = time.Now().Add(clockSkew)
+		v.upTo = later(then, v.upTo.Add(younger))
 		return nil
 	})
 }
+
+// younger is by how much a session is made younger than an end that would be its own.
+const younger = time.Millisecond
 
 // change writes a verdict anew. decide gets what the store says, again after every conflict; Unchanged leaves it as it is.
 func (d *denials) change(ctx context.Context, name session.ID, decide func(*verdict) error) error {

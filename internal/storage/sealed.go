@@ -257,7 +257,7 @@ func (c *Sealed) finish(ctx context.Context, s *session.Session) error {
 		if !s.Life.Created.After(v.upTo) {
 			return &session.Error{Code: session.Ended, Op: "end session", Err: errDenied}
 		}
-		v.upTo = time.Now().Add(clockSkew)
+		v.upTo = noEnd
 		return nil
 	})
 }
@@ -319,7 +319,7 @@ func (c *Sealed) create(ctx context.Context, s *session.Session, change func(*se
 			return nil, err
 		}
 		if !next.Life.Created.After(v.upTo) {
-			next.Life.Created = v.upTo.Add(time.Millisecond)
+			next.Life.Created = v.upTo.Add(younger)
 		}
 	}
 	next.Floor = 1
@@ -554,9 +554,10 @@ func (c *Sealed) textOf(s *session.Session) (string, time.Time, error) {
 
 // End writes down that sessions are over. See session.Storage. How many there were nobody knows: it answers 1.
 func (c *Sealed) End(ctx context.Context, which session.Selector) (int, error) {
-	name := c.denials.nameOf(which.ID)
+	name, until := c.denials.nameOf(which.ID), time.Now().Add(clockSkew)
 	switch {
 	case which.ID != session.ID{}:
+		until = noEnd
 	case which.LogID != "":
 		return 0, &session.Error{
 			Code: session.Unlisted, Op: "end sessions", Err: errors.New("sessions that rest in browsers cannot be found by what the logs call them"),
@@ -567,7 +568,7 @@ func (c *Sealed) End(ctx context.Context, which session.Selector) (int, error) {
 	default:
 		name = c.denials.name("sub", which.Issuer, which.Subject)
 	}
-	err := c.denials.deny(ctx, name)
+	err := c.denials.deny(ctx, name, until)
 	c.tell(session.Change{Kind: session.Lost})
 	if err != nil {
 		return 0, err

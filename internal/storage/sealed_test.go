@@ -345,6 +345,59 @@ func TestSealed_R7_ReplicasWithAndWithoutAStore(t *testing.T) {
 }
 
 // S9, across replicas: within 50 ms, by the store's watch; and a session that ends while it is renewed is not brought back.
+// A clock that goes back, or a replica whose clock is ahead, is no way past an end: what was ended seems to have begun after it.
+func TestSealed_S9_TheClockGoesBack(t *testing.T) {
+	person := session.Selector{Issuer: issuer, Subject: "ada"}
+	for _, c := range []struct {
+		name  string
+		ahead time.Duration
+		end   func(r *replica, s *session.Session) error
+	}{
+		{"a logout", 24 * time.Hour, func(r *replica, s *session.Session) error {
+			_, err := r.storage.End(context.Background(), session.Selector{ID: s.ID})
+			return err
+		}},
+		{"a theft", 24 * time.Hour, func(r *replica, s *session.Session) error {
+			_, err := r.storage.Update(context.Background(), s, func(c *session.Session) error { c.Life.Absolute = time.Now(); return nil })
+			return err
+		}},
+		{"signing out everywhere", 50 * time.Second, func(r *replica, s *session.Session) error {
+			_, err := r.storage.End(context.Background(), person)
+			return err
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newProvider(time.Hour)
+				r := newSealedRig(t, p).replica(t.Context(), t, memory.New())
+				synctest.Wait()
+				s, value := r.login(t, p.login(), func(s *session.Session) { s.Life.Created = s.Life.Created.Add(c.ahead) })
+				if _, err := r.use(value); err != nil {
+					t.Fatal(err)
+				}
+				if err := c.end(r, s); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				if _, err := r.use(value); session.CodeOf(err) != session.None {
+					t.Errorf("served after its end: %v", err)
+				}
+				// Nobody is kept out by that. What begins then is younger than the end, and ends with the next one.
+				s, value = r.login(t, p.login())
+				if _, err := r.use(value); err != nil {
+					t.Fatalf("signing in again: %v", err)
+				}
+				if err := c.end(r, s); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := r.use(value); session.CodeOf(err) != session.None {
+					t.Errorf("served after the second end: %v", err)
+				}
+			})
+		})
+	}
+}
+
 func TestSealed_S9_EndsElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProvider(time.Minute)
