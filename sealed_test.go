@@ -97,6 +97,10 @@ func TestSealed_S6_CookiesNobodyCanUse(t *testing.T) {
 		{"from another key", foreign.browser().signIn().header().Get("Cookie"), http.StatusUnauthorized},
 		{"from another host under the same key", strange.header().Get("Cookie"), http.StatusUnauthorized},
 		{"a part twice", cookies(a0, a1) + "; " + part(1) + "=" + a1, http.StatusBadRequest},
+		{"a part twice, once empty", part(1) + "=; " + cookies(a0, a1), http.StatusBadRequest},
+		{"a part twice, empty behind", cookies(a0, a1) + "; " + part(0) + "=", http.StatusBadRequest},
+		{"the last use twice", cookies(a0, a1) + "; " + sessionCookie + ".t=; " + sessionCookie + ".t=x", http.StatusBadRequest},
+		{"a last use that is none", cookies(a0, a1) + "; " + sessionCookie + ".t=x", http.StatusOK},
 		{"one byte", cookies("1"), http.StatusUnauthorized},
 		{"64 kB", cookies("4"+strings.Repeat("A", 16<<10), strings.Repeat("A", 16<<10), strings.Repeat("A", 16<<10), strings.Repeat("A", 16<<10)), http.StatusUnauthorized},
 	} {

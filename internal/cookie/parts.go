@@ -33,18 +33,20 @@ type Parts struct {
 
 // Parts reads them from a request.
 func (j Jar) Parts(r *http.Request) (p Parts) {
+	var has [MaxParts + 1]bool // an empty one counts as well
 	Each(r, func(name, value string) {
 		if len(name) != len(j.parts)+1 || !strings.HasPrefix(name, j.parts) {
 			return
 		}
-		into := &p.Seen
+		into, i := &p.Seen, MaxParts
 		if c := name[len(name)-1]; c >= '0' && c < '0'+MaxParts {
-			into = &p.Values[c-'0']
+			i = int(c - '0')
+			into = &p.Values[i]
 		} else if c != 't' {
 			return
 		}
-		p.Twice = p.Twice || *into != ""
-		*into = value
+		p.Twice = p.Twice || has[i]
+		*into, has[i] = value, true
 	})
 	return p
 }

@@ -2,12 +2,14 @@ package storage
 
 import (
 	"context"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/cookie"
 	"github.com/cloakroom-go/cloakroom/session"
 	"github.com/cloakroom-go/cloakroom/store/memory"
 )
@@ -225,6 +227,35 @@ func TestCache_IsBoundedInBytes(t *testing.T) {
 	if bytes == 0 {
 		t.Error("nothing is in the cache")
 	}
+}
+
+// Who is signed in may send what he likes beside the cookies of his sessions, and in the place of the small one. None of it stays.
+func TestCache_IsBoundedInBytes_WhateverComesWithTheCookies(t *testing.T) {
+	const limit = 1 << 20
+	g := newSealedRig(t, newProvider(0))
+	g.options.CacheBytes = limit
+	r := g.replica(t.Context(), t, memory.New())
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	for range 200 {
+		_, value := r.login(t, forever)
+		name := cookie.New(true, "").Seen()
+		for _, junk := range []string{"; theirs=" + strings.Repeat("x", 256<<10), "; " + name + "=" + strings.Repeat("x", 256<<10)} {
+			if _, err := r.use(strings.Clone(value + junk)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	r.sealed.opened.CleanUp()
+	if after := heap(); after > before+8*limit {
+		t.Errorf("%d bytes more than before are held by a cache of %d", after-before, limit)
+	}
+	runtime.KeepAlive(r)
 }
 
 func TestNotes_AreTakenOnce(t *testing.T) {

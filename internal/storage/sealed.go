@@ -65,7 +65,7 @@ func NewSealed(ctx context.Context, store session.Store, ring *seal.Keyring, own
 	}
 	c.opened, err = otter.New(&otter.Options[envelopeKey, opened]{
 		MaximumWeight: uint64(o.cacheBytes()),
-		Weigher:       func(_ envelopeKey, o opened) uint32 { return uint32(1024 + 4*len(o.text)) },
+		Weigher:       func(_ envelopeKey, o opened) uint32 { return uint32(1024 + 4*(len(o.text)+len(o.seen))) },
 	})
 	if err != nil {
 		return nil, err
@@ -163,11 +163,12 @@ func (c *Sealed) find(sent *cookie.Parts) (opened, bool) {
 		if err != nil {
 			return opened{}, false
 		}
+		text = strings.Clone(text) // what is kept must not hold on to the whole header
 		o = opened{text: text, key: envelopeSealer(text), s: s, sealed: s.Life.Seen, names: c.denials.namesOf(s), next: o.next}
 	}
 	s := *o.s
 	s.Life.Seen = later(o.sealed, c.openSeen(&s, sent.Seen))
-	o.s, o.seen = &s, sent.Seen
+	o.s, o.seen = &s, strings.Clone(sent.Seen)
 	c.opened.Set(key, o)
 	return o, true
 }

@@ -184,6 +184,11 @@ func TestEnvelope_S5_S6_EveryByteIsAuthenticated(t *testing.T) {
 			t.Errorf("it opens under %s", name)
 		}
 	}
+	later := e.context(1)
+	later[len(later)-2]++
+	if _, _, ok := e.open("1"+base64.RawURLEncoding.EncodeToString(append(salt[:saltSize:saltSize], e.box.SealUnder(salt, plain, later)...)), 1); ok {
+		t.Error("it opens under another format version")
+	}
 	seen := map[string]bool{}
 	for range 10_000 {
 		text, _ := e.seal(seal.Random(saltSize), plain)
