@@ -25,8 +25,12 @@ func demoCommand() *cobra.Command {
 			}
 			defer logs.Close()
 			o.Log = logs.log
+			who := "Sign in with any name and any password."
+			if o.Accounts {
+				who = "Register with any e-mail address; no mail is sent."
+			}
 			return demo.Run(c.Context(), o, func(url string) {
-				fmt.Fprintf(c.OutOrStdout(), "\n  The demonstration runs at %s\n  Sign in with any name and any password. Ctrl-C ends it.\n\n", url)
+				fmt.Fprintf(c.OutOrStdout(), "\n  The demonstration runs at %s\n  %s Ctrl-C ends it.\n\n", url, who)
 			})
 		},
 	}
@@ -35,6 +39,7 @@ func demoCommand() *cobra.Command {
 	c.Flags().StringVar(&o.Mode.Storage, "storage", "store", "where sessions rest: store, sealed")
 	c.Flags().StringVar(&o.Mode.Delivery, "delivery", "proxy", "how the access token reaches the API: proxy, cookie, split, memory")
 	c.Flags().StringVar(&o.Mode.CSRF, "csrf", "origin", "what a request has to prove beside where it comes from: origin, header, token")
+	c.Flags().BoolVar(&o.Accounts, "accounts", false, "without a provider: people register at the gateway itself")
 	c.Flags().StringVar(&o.URL, "url", "", "what browsers know it by, with https: needs a certificate")
 	c.Flags().StringVar(&o.TLSCert, "tls-cert", "", "file with the certificate, for all names of the demonstration")
 	c.Flags().StringVar(&o.TLSKey, "tls-key", "", "file with its key")

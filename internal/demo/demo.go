@@ -4,6 +4,7 @@ package demo
 
 import (
 	"context"
+	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ type Options struct {
 	Log         *slog.Logger  // default: slog.Default()
 	AccessToken time.Duration // how long access tokens live; at least a second, default 30 s
 	Mode        Mode          // at the beginning; the page can change it
+	Accounts    bool          // people register at the gateway itself, and there is no provider and no laboratory
 
 	// What browsers know it by, where that is not http and Listen: with https there is a certificate.
 	URL, TLSCert, TLSKey string
@@ -77,10 +79,17 @@ func Run(ctx context.Context, o Options, ready func(url string)) error {
 		return fmt.Errorf("demo: %w", err)
 	}
 	defer os.RemoveAll(app)
-	if err := unpack(app); err != nil {
+	if err := unpack(app, !o.Accounts); err != nil {
 		return fmt.Errorf("demo: unpack the page: %w", err)
 	}
 
+	var people *sql.DB
+	if o.Accounts {
+		if people, err = openPeople(ctx, o); err != nil {
+			return fmt.Errorf("demo: %w", err)
+		}
+		defer people.Close()
+	}
 	s, err := listen(o, l)
 	if err != nil {
 		return err
@@ -102,8 +111,7 @@ func Run(ctx context.Context, o Options, ready func(url string)) error {
 	openPages := cloakroom.Route{Path: "/lab/open/", Files: filepath.Join(app, "lab"), Auth: cloakroom.AuthOff}
 	openPages.File.CSP = "off"
 	gateways := &house{build: func(m Mode) (*cloakroom.Gateway, error) {
-		// The gateway outlives ctx by the requests that are in flight then.
-		return cloakroom.New(context.WithoutCancel(ctx), cloakroom.Config{
+		cfg := cloakroom.Config{
 			URL:   s.url,
 			Keys:  []string{l.page.GatewayKey},
 			Store: store,
@@ -119,18 +127,32 @@ func Run(ctx context.Context, o Options, ready func(url string)) error {
 				page, labPages, openPages,
 			},
 			Observe: cloakroom.Observe{Log: o.Log, Audit: audit.Tee(events, audit.Log(o.Log))},
-		})
+		}
+		if o.Accounts {
+			withPeople(&cfg, people, o)
+			cfg.Routes = cfg.Routes[:2] // the laboratory signs in at the provider
+		}
+		// The gateway outlives ctx by the requests that are in flight then.
+		return cloakroom.New(context.WithoutCancel(ctx), cfg)
 	}}
 	if err := gateways.use(o.Mode); err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
-	keys := &remoteKeys{url: s.issuer + "/jwks", client: &http.Client{}}
+	issuer, fetch := s.issuer, &http.Client{}
+	if o.Accounts {
+		issuer, fetch = s.url+"/auth", atFront(s)
+	}
+	keys := &remoteKeys{url: issuer + "/jwks", client: fetch}
 	p := newProvider(s.issuer, client, o.AccessToken, l, events.note)
-	behind := newAPI(verifier{issuer: s.issuer, keys: keys.find}, tokenCookiesOf(base), ctx.Done())
+	behind := newAPI(verifier{issuer: issuer, keys: keys.find}, tokenCookiesOf(base), ctx.Done())
 	lab := newLab(s, base, gateways, p, behind, filepath.Join(o.Dir, "demo.db"))
+	signIn := p.handler(lab.Enter)
+	if o.Accounts {
+		signIn = http.NotFoundHandler()
+	}
 	return s.serve(ctx, o, handlers{
 		front:    newFront(gateways, base, events, lab),
-		provider: p.handler(lab.Enter),
+		provider: signIn,
 		api:      behind,
 		attacker: lab.Attacker(),
 		baseline: lab.BaselineApp(),
@@ -138,11 +160,15 @@ func Run(ctx context.Context, o Options, ready func(url string)) error {
 	}, func() { ready(s.url) })
 }
 
-// unpack writes the page's files into a folder.
-func unpack(dir string) error {
+// unpack writes the page's files into a folder, and those of the laboratory.
+func unpack(dir string, laboratory bool) error {
 	files, err := fs.Sub(appFiles, "app")
 	if err != nil {
 		return err
 	}
-	return errors.Join(os.CopyFS(dir, files), os.CopyFS(filepath.Join(dir, "lab"), lab.AppFiles()))
+	err = os.CopyFS(dir, files)
+	if laboratory {
+		err = errors.Join(err, os.CopyFS(filepath.Join(dir, "lab"), lab.AppFiles()))
+	}
+	return err
 }

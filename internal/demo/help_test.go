@@ -167,15 +167,16 @@ type started struct {
 }
 
 // start runs a demonstration in dir until stop, or the test's end.
-func start(t *testing.T, dir, listen string, life time.Duration) started {
+func start(t *testing.T, dir, listen string, life time.Duration, change ...func(*Options)) started {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ready, ended := make(chan string, 1), make(chan error, 1)
 	log := &bytes.Buffer{}
-	go func() {
-		ended <- Run(ctx, Options{Listen: listen, Dir: dir, AccessToken: life, Log: slog.New(slog.NewJSONHandler(log, nil))},
-			func(url string) { ready <- url })
-	}()
+	o := Options{Listen: listen, Dir: dir, AccessToken: life, Log: slog.New(slog.NewJSONHandler(log, nil))}
+	for _, f := range change {
+		f(&o)
+	}
+	go func() { ended <- Run(ctx, o, func(url string) { ready <- url }) }()
 	stopped := false
 	stop := func() {
 		if stopped {

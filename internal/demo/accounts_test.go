@@ -1,0 +1,37 @@
+package demo
+
+import (
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// Without a provider people register at the gateway, and the API takes its tokens. Who was there once signs in again after a restart.
+func TestRun_Accounts(t *testing.T) {
+	dir := seeded(t)
+	own := func(o *Options) { o.Accounts = true }
+	demo := start(t, dir, "127.0.0.1:0", 30*time.Second, own)
+	who := url.Values{"identifier": {"ada@example.com"}, "password": {"correct horse battery"}}
+	enter := func(demo started, path string) *browser {
+		t.Helper()
+		b := newBrowser(t)
+		page := b.open(demo.url+"/auth/"+path).want(t, http.StatusOK, "E-mail address")
+		fields := url.Values{"state": {page.Request.URL.Query().Get("state")}}
+		for name, v := range who {
+			fields[name] = v
+		}
+		b.post(demo.url+page.Request.URL.Path, fields, "Sec-Fetch-Site", "same-origin").want(t, http.StatusOK, "")
+		b.open(demo.url+"/api/me").want(t, http.StatusOK, `"email":"ada@example.com"`)
+		return b
+	}
+	enter(demo, "register")
+	newBrowser(t).open(demo.url+"/lab/").want(t, http.StatusOK, "Hand in your tokens") // the app; there is no laboratory
+	demo.stop()
+	if state, err := os.Stat(filepath.Join(dir, "demo-accounts.db")); err != nil || state.Mode().Perm() != 0o600 {
+		t.Errorf("the accounts: %v, %v", state, err)
+	}
+	enter(start(t, dir, "127.0.0.1:0", 30*time.Second, own), "login")
+}
