@@ -182,6 +182,7 @@ type Registration struct {
 	Identifier string
 	Password   string
 	Name       string // how the person wants to be called; may be ""
+	Hash       string // instead of Password: one that another system made, in a form of CheckHash. For Add alone
 }
 
 // mostDisplayName bounds the name of a person, in bytes.
@@ -194,6 +195,7 @@ func (a *Accounts) Register(ctx context.Context, r Registration, address string)
 	if a.o.RegisterOff {
 		return nil, session.Fail(session.NotFound, op, "registering is off")
 	}
+	r.Hash = ""
 	// Every try counts, also a good one: it tells whether there is such an account.
 	if err := a.throttle.Register(address); err != nil {
 		return nil, err
@@ -210,6 +212,12 @@ func (a *Accounts) Add(ctx context.Context, r Registration) (*Account, error) {
 	}
 	if len(r.Name) > mostDisplayName || !utf8.ValidString(r.Name) || strings.ContainsFunc(r.Name, func(c rune) bool { return c < ' ' || c == 0x7f }) {
 		return nil, session.Fail(session.BadRequest, "register", "a name of more than %d bytes, or not printable", mostDisplayName)
+	}
+	if r.Hash != "" {
+		if err := CheckHash(r.Hash); err != nil {
+			return nil, &session.Error{Code: session.BadRequest, Op: "read password hash", Err: err}
+		}
+		return a.db.add(ctx, a.o.Login, r.Identifier, key, r.Name, r.Hash)
 	}
 	if err := fit(r.Password, key); err != nil {
 		return nil, err

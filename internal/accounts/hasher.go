@@ -71,13 +71,13 @@ func (h *hasher) Hash(ctx context.Context, password string) (string, error) {
 	return a.String(), nil
 }
 
-// Verify reports whether password is the one that stored is a hash of. "" is nobody's: it takes as long as any other and is never
-// right.
+// Verify reports whether password is the one that stored is a hash of: ours, or one that another system made. "" is nobody's: it takes
+// as long as any of ours and is never right.
 func (h *hasher) Verify(ctx context.Context, stored, password string) (bool, error) {
-	a := h.nobody
+	var hash passwordHash = h.nobody
 	if stored != "" {
 		var err error
-		if a, err = parseArgon2id(stored); err != nil {
+		if hash, err = parseHash(stored); err != nil {
 			return false, &session.Error{Code: session.Internal, Op: "read password hash", Err: err}
 		}
 	}
@@ -86,11 +86,14 @@ func (h *hasher) Verify(ctx context.Context, stored, password string) (bool, err
 		return false, err
 	}
 	defer done()
-	same := seal.Equal(a.of(password, len(a.sum)), a.sum)
+	same, err := hash.matches(password)
+	if err != nil {
+		return false, &session.Error{Code: session.Internal, Op: "hash password", Err: err}
+	}
 	return same && stored != "", nil
 }
 
-// Outgrown reports whether stored cost less in some way than hashes do now.
+// Outgrown reports whether stored cost less in some way than hashes do now, or is of another kind.
 func (h *hasher) Outgrown(stored string) bool {
 	a, err := parseArgon2id(stored)
 	return err != nil || a.cost.Memory < h.cost.Memory || a.cost.Time < h.cost.Time || a.cost.Threads < h.cost.Threads
@@ -104,6 +107,10 @@ type argon2id struct {
 
 func (a argon2id) of(password string, size int) []byte {
 	return argon2.IDKey([]byte(password), a.salt, uint32(a.cost.Time), uint32(a.cost.Memory), uint8(a.cost.Threads), uint32(size))
+}
+
+func (a argon2id) matches(password string) (bool, error) {
+	return seal.Equal(a.of(password, len(a.sum)), a.sum), nil
 }
 
 func (a argon2id) String() string {
