@@ -91,7 +91,7 @@ export async function startGateway({ origin, issuer, api, config = {}, main = {}
       return JSON.parse(body).authenticated
     },
     /** Every file the gateway has written, as bytes by name. */
-    files: () => readdirSync(dir).filter(name => name.startsWith('sessions.db')).map(name => [name, readFileSync(file(name))]),
+    files: () => readdirSync(dir).filter(name => /^(sessions|accounts)\.db/.test(name)).map(name => [name, readFileSync(file(name))]),
     async stop() {
       if (child.exitCode !== null) return
       child.kill('SIGTERM')

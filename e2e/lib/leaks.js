@@ -28,15 +28,15 @@ export function assertNoToken(text, where, allowed = () => false) {
 }
 
 /**
- * Where the delivery of this run has the access token in the browser: nowhere, in its cookies, or in the answer to POST token and
- * the bearers to the API. With split the token is nowhere in one piece, and the signature only in its own cookie. A refresh token
+ * Where the delivery of this run has the access token in the browser: nowhere, in its cookies, or in the answer to POST token, or
+ * to a login by JSON, and the bearers to the API. With split the token is nowhere in one piece, and the signature only in its own cookie. A refresh token
  * is nowhere in any.
  */
 const delivered = {
   proxy: () => false,
   cookie: (kind, before) => kind === 'AccessToken' && inCookie('access_token', before),
   split: (kind, before) => kind === 'Signature' && inCookie('access_token.sig', before),
-  memory: (kind, before) => kind === 'AccessToken' && /(\{"access_token":"|[Aa]uthorization: Bearer )$/.test(before),
+  memory: (kind, before) => kind === 'AccessToken' && /((?:\{|"delivery":"memory",)"access_token":"|[Aa]uthorization: Bearer )$/.test(before),
 }[pair.delivery]
 
 // In a header, or where Chromium notes that it keeps a cookie.

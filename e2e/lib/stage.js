@@ -5,8 +5,8 @@ import { startAPI } from './api.js'
 import { startBrowser } from './browser.js'
 import { loginCookie, startGateway } from './gateway.js'
 import { assertNoSecret, assertNoTokenOnTheWire, secrets } from './leaks.js'
-import { pair } from './pair.js'
-import { issued, startProvider } from './provider.js'
+import { pair, tokenOf } from './pair.js'
+import { issued, resource, startProvider } from './provider.js'
 import { freePort, until } from './run.js'
 
 let shared // one browser for all cases of a file
@@ -54,14 +54,22 @@ export function smoke(name, play, otherwise = {}) {
  * the case, which fails if the gateway's logs or files hold a token.
  *
  * Options: those of startProvider, and `config`, `main` and `page` of startGateway. With `sibling` there is a second API, on a host
- * of the same site, that the page calls without the gateway: it gets the cookies of the token, where there are any.
+ * of the same site, that the page calls without the gateway: it gets the cookies of the token, where there are any. `accounts` are the
+ * gateway's own, in the place of the provider.
  */
-export async function open(t, { host = 'app.test', config, main, page, sibling, ...provider } = {}) {
-  const app = `https://${host}:${await freePort()}`
+export async function open(t, { host = 'app.test', config, main, page, sibling, accounts, ...provider } = {}) {
+  const port = await freePort()
+  const app = `https://${host}:${port}`
   const op = await startProvider({ app, ...provider })
   t.after(() => op.close())
-  const api = await startAPI({ issuer: op.issuer, domain: sibling && host })
+  const issuer = accounts ? `https://127.0.0.1:${port}/auth` : op.issuer // the API does not know the app's name
+  const api = await startAPI({ issuer, domain: sibling && host })
   t.after(() => api.close())
+  if (accounts) {
+    const people = { database: 'sqlite:accounts.db', tokens: { issuer, audience: resource }, ...accounts }
+    config = { providers: undefined, accounts: people, ...config }
+    t.after(() => { for (const { headers } of api.seen) keepToken(headers) })
+  }
   if (sibling) {
     sibling = await startAPI({ issuer: op.issuer, app, domain: host })
     t.after(() => sibling.close())
@@ -77,6 +85,15 @@ export async function open(t, { host = 'app.test', config, main, page, sibling, 
   })
   witnesses.get(t).push(async () => `gateway:\n${gateway.output().split('\n').slice(-12).join('\n')}`)
   return { app, op, api, sibling, gateway }
+}
+
+/** Notes the token of a request that reached the API, to look for it everywhere else. */
+function keepToken({ authorization = '', cookie = '' }) {
+  const cookies = cookie.split('; ').map(text => ({ name: text.split('=')[0], value: text.slice(text.indexOf('=') + 1) }))
+  const token = authorization.replace(/^Bearer /, '') || tokenOf(cookies)
+  if (!token) return
+  issued.set(token, 'AccessToken')
+  if (pair.delivery === 'split') issued.set(token.split('.')[2], 'Signature')
 }
 
 function remember({ state, nonce, code_challenge }) {
