@@ -45,7 +45,8 @@ const inCookie = (name, before) => /__(?:Host-Http|Secure)-([\w.]+)(?:=|"[^{}]*,
 /**
  * Fails if Chromium's network log holds a token that the delivery does not put there: in a URL, a header or a body, in either
  * direction, on whatever connection. One is allowed, because the standard has no other way: the ID token in the redirect to the
- * provider's end_session endpoint (OpenID Connect RP-Initiated Logout 1.0, §2). Returns how many bytes were searched.
+ * provider's end_session endpoint, or in the form in place of a long one (OpenID Connect RP-Initiated Logout 1.0, §2). Returns how many
+ * bytes were searched.
  */
 export async function assertNoTokenOnTheWire(log) {
   const bodies = new Map() // stream → bytes so far; a token may be cut by a read
@@ -67,4 +68,5 @@ export async function assertNoTokenOnTheWire(log) {
   return searched
 }
 
-const belongs = (kind, before, text) => delivered(kind, before) || kind === 'IDToken' && text.includes('/session/end?')
+const belongs = (kind, before, text) => delivered(kind, before) ||
+  kind === 'IDToken' && (text.includes('/session/end?') || /\bid_token_hint(=|" value=")$/.test(before))

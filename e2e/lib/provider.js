@@ -27,6 +27,7 @@ export async function startProvider({ app, accessTTL = 300, pushed = false, askC
   const gates = new Map() // path → promise that requests wait for
   const silent = new Set() // paths that answer nothing
   const people = new Set(['ann', 'bob'])
+  const [inID, inAccess] = [padding(idPadding), padding(accessPadding)]
   const server = createServer(tls)
   const issuer = `https://127.0.0.1:${await listen(server)}`
 
@@ -43,13 +44,15 @@ export async function startProvider({ app, accessTTL = 300, pushed = false, askC
       require_pushed_authorization_requests: pushed,
     }],
     jwks: { keys: [await signingKey] },
-    cookies: { keys: ['provider cookie key'] },
+    // A long ID token comes to the logout as a form of another site: OpenID Connect RP-Initiated Logout §2 wants POST taken.
+    enableHttpPostMethods: true,
+    cookies: { keys: ['provider cookie key'], long: { sameSite: 'none', httpOnly: true, signed: true } },
     scopes: ['openid', 'profile', 'email', 'offline_access'],
     conformIdTokenClaims: false, // claims come in the ID token
     claims: { openid: ['sub'], profile: ['name', 'padding'], email: ['email', 'email_verified'] },
     findAccount: (_, id) => people.has(id) && {
       accountId: id,
-      claims: () => ({ sub: id, name: id[0].toUpperCase() + id.slice(1), email: `${id}@example.test`, email_verified: true, ...padding(idPadding) }),
+      claims: () => ({ sub: id, name: id[0].toUpperCase() + id.slice(1), email: `${id}@example.test`, email_verified: true, ...inID }),
     },
     features: {
       devInteractions: { enabled: false },
@@ -68,7 +71,7 @@ export async function startProvider({ app, accessTTL = 300, pushed = false, askC
     },
     interactions: { policy, url: (_, { uid }) => `/interaction/${uid}` },
     issueRefreshToken: () => true,
-    extraTokenClaims: () => padding(accessPadding),
+    extraTokenClaims: () => inAccess,
     rotateRefreshToken: true,
     loadExistingGrant: askConsent ? undefined : grantEverything,
     renderError: (ctx, out) => { ctx.body = html('The provider refuses', `<pre>${JSON.stringify(out)}</pre>`) },
