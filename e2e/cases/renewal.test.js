@@ -2,19 +2,16 @@ import assert from 'node:assert/strict'
 import { until } from '../lib/run.js'
 import { endElsewhere, expire, openChromium, query, shows, signIn, smoke, test } from '../lib/stage.js'
 
-smoke('R1 a token that is over is renewed by the next query, and by a write', async t => {
+smoke('R1 a token that is over is renewed by the next write, and by what is read behind it', async t => {
   const { tab, op, api } = await openChromium(t, { accessTTL: 5 })
   const page = await tab()
   await signIn(page)
-  await expire(page)
-  assert.deepEqual(await query(page), { me: { sub: 'ann' } })
-  assert.equal(op.refreshes(), 1)
-  await expire(page)
   await page.locator('#add input').fill('late')
+  await expire(page)
   await page.getByRole('button', { name: 'Add' }).click()
   await page.getByText('late').waitFor()
   assert.deepEqual(api.notes, [{ text: 'late', by: 'ann' }])
-  assert.ok(op.refreshes() >= 2) // the page reads behind its write: on a slow machine the token may be over once more
+  assert.ok(op.refreshes() >= 1) // on a slow machine the token may be over once more
 })
 
 test('R1 tokens expire under 50 parallel queries: one refresh, no failed query', async t => {

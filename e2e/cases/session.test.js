@@ -63,11 +63,11 @@ smoke('the back button after logout shows nothing of the person', async t => {
   assert.equal(await gateway.knows(old), false)
 
   const asked = op.count('/auth')
-  await page.evaluate(() => history.go(-2)) // over the provider's page, which would only lead here again
+  await page.evaluate(() => { setTimeout(() => history.go(-2)) }) // over the provider's page, which would only lead here again
   await page.waitForURL(`${app}/`, { waitUntil: 'commit' }) // a page out of the back/forward cache does not load
   await shows(page, 'signed out')
   assert.equal(op.count('/auth'), asked, 'going back signs nobody in')
-  await page.evaluate(() => history.back())
+  await page.evaluate(() => { setTimeout(() => history.back()) })
   await page.waitForURL('**/interaction/*', { waitUntil: 'commit' }) // the site needs a session: to the login
   assert.equal(await page.getByText('Notes of ann').count(), 0)
 })
