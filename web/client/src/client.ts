@@ -167,7 +167,8 @@ export function createClient({ base = "/auth/", loginOn = [401], origins = [] }:
     try {
       return await call(root + endpoint, "POST", sent);
     } catch (error) {
-      if ((error as ClientError).code === "cross_site") await ask();
+      if ((error as ClientError).code !== "cross_site") throw error;
+      await ask();
       if (sent === proof) throw error;
       return call(root + endpoint, "POST", proof);
     }

@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Client } from "../src/client.js";
 import { startAPI, type API, type Gateway } from "./gateway.js";
-import { back, base, gateway, left, lockManager, tab, visit } from "./page.js";
+import { back, base, gateway, left, lockManager, tab, until, visit } from "./page.js";
 
 let api: API; // on another origin
 beforeEach(async () => void (api = await startAPI()));
@@ -57,7 +57,7 @@ describe.each(modes)("delivery $delivery, csrf $csrf: the page is the same", ({ 
     await client.fetch("/api/me");
     gateway.person = undefined;
     const calls = [client.fetch("/api/a"), client.fetch("/api/b", post())];
-    await vi.waitFor(() => expect(left()).toHaveLength(1));
+    await until(() => expect(left()).toHaveLength(1));
     back();
     expect((await Promise.all(calls)).map(({ status }) => status)).toEqual([401, 401]);
     expect(left()).toHaveLength(1);
@@ -237,7 +237,7 @@ describe("memory", () => {
     await asked;
     expect(bearers("GET /api/3")).toEqual([`Bearer ${gateway.token()}`]);
 
-    await vi.waitFor(() => expect(gateway.count(`POST ${base}token`)).toBe(2));
+    await until(() => expect(gateway.count(`POST ${base}token`)).toBe(2));
     gateway.renewal++;
     vi.setSystemTime(Date.now() + 59_000);
     await client.fetch("/api/4");
@@ -411,7 +411,7 @@ describe("origins", () => {
     api.admits = () => false;
     gateway.person = undefined;
     void client.fetch(api.origin);
-    await vi.waitFor(() => expect(left()).toHaveLength(1));
+    await until(() => expect(left()).toHaveLength(1));
     expect(api.count("")).toBe(1);
   });
 

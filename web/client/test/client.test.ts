@@ -1,7 +1,7 @@
 // @vitest-environment happy-dom
 import { describe, expect, test, vi } from "vitest";
 import type { ChangeEvent, Client } from "../src/client.js";
-import { back, base, gateway, hide, left, lockManager, tab } from "./page.js";
+import { back, base, gateway, hide, left, lockManager, tab, until } from "./page.js";
 
 describe("session", () => {
   test("says who is signed in", async () => {
@@ -75,7 +75,7 @@ describe("fetch", () => {
     client.on("expired", expired);
     await client.session();
     const calls = Array.from({ length: 50 }, (_, i) => client.fetch(`/api/n/${i}`));
-    await vi.waitFor(() => {
+    await until(() => {
       expect(gateway.count("GET /api/")).toBe(50);
       expect(left()).toHaveLength(1);
     });
@@ -93,7 +93,7 @@ describe("fetch", () => {
     const client = tab();
     client.login();
     const call = client.fetch("/api/me");
-    await vi.waitFor(() => expect(gateway.count(`GET ${base}session`)).toBe(1));
+    await until(() => expect(gateway.count(`GET ${base}session`)).toBe(1));
     back();
     expect((await call).status).toBe(401);
     expect(left()).toHaveLength(1);
@@ -102,7 +102,7 @@ describe("fetch", () => {
   test("coming back signed in repeats the calls that waited", async () => {
     const client = tab();
     const call = client.fetch("/api/me");
-    await vi.waitFor(() => expect(left()).toHaveLength(1));
+    await until(() => expect(left()).toHaveLength(1));
     gateway.person = "ada";
     back();
     expect(await (await call).json()).toMatchObject({ person: "ada" });
@@ -209,7 +209,7 @@ describe("fetch", () => {
     const stop = new AbortController();
     const call = client.fetch("/api/me", { signal: stop.signal });
     const outcome = expect(call).rejects.toMatchObject({ name: "AbortError" });
-    await vi.waitFor(() => expect(left()).toHaveLength(1));
+    await until(() => expect(left()).toHaveLength(1));
     stop.abort();
     await outcome;
   });
@@ -218,7 +218,7 @@ describe("fetch", () => {
 describe("loginOn", () => {
   test("[401, 403]: a 403 without our header counts as signed out", async () => {
     void tab({ loginOn: [401, 403] }).fetch("/api/forbidden");
-    await vi.waitFor(() => expect(left()).toHaveLength(1));
+    await until(() => expect(left()).toHaveLength(1));
   });
 
   test("[401, 403]: the API's own 401 still does not count", async () => {
@@ -262,11 +262,11 @@ describe("expired", () => {
     const saving = vi.fn(() => new Promise<void>((done) => (saved = done)));
     client.on("expired", saving);
     void client.fetch("/api/me");
-    await vi.waitFor(() => expect(saving).toHaveBeenCalled());
+    await until(() => expect(saving).toHaveBeenCalled());
     await client.session(); // a whole round trip later
     expect(left()).toEqual([]);
     saved();
-    await vi.waitFor(() => expect(left()).toHaveLength(1));
+    await until(() => expect(left()).toHaveLength(1));
   });
 
   test("a veto may come late", async () => {
@@ -298,7 +298,7 @@ describe("expired", () => {
     const client = tab();
     client.on("expired", () => client.login({ provider: "staff" }));
     void client.fetch("/api/me");
-    await vi.waitFor(() => expect(left()).toHaveLength(1));
+    await until(() => expect(left()).toHaveLength(1));
     expect(left()[0]).toContain("provider=staff");
   });
 
@@ -307,7 +307,7 @@ describe("expired", () => {
     const listener = vi.fn();
     client.on("expired", listener)();
     void client.fetch("/api/me");
-    await vi.waitFor(() => expect(left()).toHaveLength(1));
+    await until(() => expect(left()).toHaveLength(1));
     expect(listener).not.toHaveBeenCalled();
   });
 });
@@ -319,19 +319,19 @@ describe("a hidden tab", () => {
     const expired = vi.fn();
     client.on("expired", expired);
     void client.fetch("/api/me");
-    await vi.waitFor(() => expect(gateway.log).toContain("GET /api/me"));
+    await until(() => expect(gateway.log).toContain("GET /api/me"));
     await client.session();
     await client.session();
     expect(left()).toEqual([]);
     expect(expired).not.toHaveBeenCalled();
     hide(false);
-    await vi.waitFor(() => expect(left()).toHaveLength(1));
+    await until(() => expect(left()).toHaveLength(1));
   });
 
   test("asks again when visible, and goes on if somebody signed in elsewhere", async () => {
     hide(true);
     const call = tab().fetch("/api/me");
-    await vi.waitFor(() => expect(gateway.count(`GET ${base}session`)).toBe(1));
+    await until(() => expect(gateway.count(`GET ${base}session`)).toBe(1));
     gateway.person = "ada";
     hide(false);
     expect(await (await call).json()).toMatchObject({ person: "ada" });
@@ -405,7 +405,7 @@ describe("tabs", () => {
     await client.session();
     const liar = new BroadcastChannel("cloakroom" + base);
     liar.postMessage("mallory");
-    await vi.waitFor(() => expect(gateway.count(`GET ${base}session`)).toBe(2));
+    await until(() => expect(gateway.count(`GET ${base}session`)).toBe(2));
     liar.close();
     await client.session();
     expect(change).not.toHaveBeenCalled();
@@ -444,7 +444,7 @@ describe("renewal", () => {
       if (line.endsWith("refresh")) gateway.person = undefined;
     };
     void tab().fetch("/api/me");
-    await vi.waitFor(() => expect(left()).toHaveLength(1));
+    await until(() => expect(left()).toHaveLength(1));
   });
 });
 
@@ -609,7 +609,7 @@ describe("logout", () => {
     gateway.person = undefined;
     const call = client.fetch("/api/me");
     await out;
-    await vi.waitFor(() => expect(gateway.count("GET /api/me")).toBe(1));
+    await until(() => expect(gateway.count("GET /api/me")).toBe(1));
     back();
     expect((await call).status).toBe(401);
     expect(expired).not.toHaveBeenCalled();

@@ -21,6 +21,9 @@ export const hide = (hidden: boolean) => {
 /** The page comes back from the back/forward cache. */
 export const back = () => window.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
 
+/** Waits until look() does not fail any more, on a busy machine as well. */
+export const until = (look: () => void) => vi.waitFor(look, { timeout: 10_000 });
+
 /** Has the page be on an origin. */
 export const visit = (origin: string) =>
   (window as unknown as { happyDOM: { setURL(url: string): void } }).happyDOM.setURL(`${origin}/notes/7?sort=new#top`);
