@@ -12,11 +12,11 @@ import { basename, join, resolve } from 'node:path'
 import { makeCA } from './lib/ca.js'
 import { pair, pairs } from './lib/pair.js'
 
-const slow = new Set(['rotation.test.js', 'lab.test.js']) // mostly waiting: begin first, beside the others
+const slow = new Set(['rotation.test.js', 'lab.test.js', 'lab-browsers.test.js']) // mostly waiting: begin first, beside the others
 
 const here = import.meta.dirname
 const folder = resolve(here, process.env.E2E_CASES ?? 'cases')
-const once = new Set(['lab.test.js', 'limits.test.js']) // about all pairs, or none: they run over the default pair alone
+const once = new Set(['lab.test.js', 'lab-browsers.test.js', 'limits.test.js']) // about all pairs, or none: they run over the default pair alone
 const all = process.argv.includes('--all')
 const wanted = process.argv.slice(2).filter(word => word !== '--all')
 const names = readdirSync(folder).filter(file => file.endsWith('.test.js'))
@@ -54,7 +54,7 @@ try {
   const words = inFull.length + inPart.length > 1 ? 'pipe' : 'inherit'
   const play = (name, files, more = {}) => new Promise(done => {
     const concurrency = process.env.E2E_CONCURRENCY ?? '3'
-    const args = ['--test', `--test-concurrency=${concurrency}`, '--test-timeout=600000', '--test-reporter=spec', ...files]
+    const args = ['--test', `--test-concurrency=${concurrency}`, '--test-timeout=900000', '--test-reporter=spec', ...files]
     const child = spawn(process.execPath, args, { cwd: here, env: { ...env, ...more, E2E_PAIR: name }, stdio: ['ignore', words, words] })
     const said = []
     for (const stream of [child.stdout, child.stderr]) stream?.on('data', text => said.push(text))

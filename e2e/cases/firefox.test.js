@@ -1,27 +1,14 @@
 // The login once in Firefox, over WebDriver BiDi.
 import assert from 'node:assert/strict'
-import { mkdtempSync } from 'node:fs'
-import { join } from 'node:path'
-import puppeteer from 'puppeteer-core'
-import { trust } from '../lib/ca.js'
 import { cookieName } from '../lib/gateway.js'
 import { pair } from '../lib/pair.js'
-import { run, until } from '../lib/run.js'
+import { startFirefox } from '../lib/firefox.js'
+import { until } from '../lib/run.js'
 import { open, test } from '../lib/stage.js'
 
 test('Firefox: CB8 sign in, query, sign out', async t => {
   const { app, op } = await open(t)
-  const profile = mkdtempSync(join(run.dir, 'firefox-'))
-  trust(profile, run.ca)
-  const browser = await puppeteer.launch({
-    browser: 'firefox',
-    executablePath: process.env.FIREFOX ?? '/usr/bin/firefox-esr',
-    headless: true,
-    userDataDir: profile,
-    extraPrefsFirefox: { 'network.dns.localDomains': 'app.test', 'network.proxy.type': 0 },
-    env: { ...process.env, HOME: run.home },
-  })
-  t.after(() => browser.close())
+  const browser = await startFirefox(t, 'app.test')
   const page = await browser.newPage()
   await page.goto(`${app}/site/notes`)
   await page.locator('input[name=username]').fill('ann')

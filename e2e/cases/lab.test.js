@@ -32,7 +32,7 @@ async function finish(page, run, columns, attacks = []) {
   const look = () => page.evaluate(async run => (await fetch(`/demo/lab/table?run=${run}`)).json(), run)
   let table
   try {
-    await until('the run to be done', async () => (table = await look()).run.done, { within: 170_000, every: 250 })
+    await until('the run to be done', async () => (table = await look()).run.done, { within: all ? 600_000 : 170_000, every: 250 })
   } catch (err) {
     throw new Error(`${err.message}: ${JSON.stringify(table.run)}`)
   }

@@ -1,6 +1,7 @@
 // The demonstration with its laboratory, over https and under names of which the attacker has some.
 import { spawn } from 'node:child_process'
 import { mkdtempSync } from 'node:fs'
+import { request } from 'node:https'
 import { join } from 'node:path'
 import { freePort, run, until } from './run.js'
 
@@ -27,5 +28,21 @@ export async function startDemo(t, { host = 'app.shop.test', sibling = 'evil.sho
     if (child.exitCode !== null) throw new Error(`the demonstration ended with status ${child.exitCode}:\n${output}`)
     return output.includes(url)
   })
-  return { url, output: () => output }
+  return { url, output: () => output, ask: (path, body) => ask(new URL(path, url), body) }
+}
+
+/** Asks the demonstration itself, as its own page would; with a body it is a POST. */
+function ask({ host, hostname, port, pathname, search }, body) {
+  const headers = { host, 'sec-fetch-site': 'same-origin' }
+  const options = { host: '127.0.0.1', port, path: pathname + search, method: body ? 'POST' : 'GET', servername: hostname, headers }
+  return new Promise((resolve, reject) => {
+    const req = request(options, async res => {
+      let text = ''
+      for await (const chunk of res) text += chunk
+      if (res.statusCode === 200) resolve(JSON.parse(text))
+      else reject(new Error(`${pathname}: ${res.statusCode} ${text}`))
+    })
+    req.on('error', reject)
+    req.end(body && JSON.stringify(body))
+  })
 }

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"io/fs"
 	"net/http"
@@ -9,8 +10,6 @@ import (
 	"os"
 	"strings"
 	"time"
-
-	"crypto/rand"
 
 	"github.com/cloakroom-go/cloakroom/internal/demo/lab"
 )
@@ -25,6 +24,10 @@ func newLab(s sockets, base *url.URL, gateways *house, p *provider, api http.Han
 		Use: func(storage, delivery string) error {
 			return gateways.use(Mode{storage, delivery, gateways.mode().CSRF})
 		},
+		At: func(storage, delivery string) (http.Handler, error) {
+			return gateways.at(Mode{storage, delivery, gateways.mode().CSRF})
+		},
+		Issued: p.issued,
 		Enter: func(username string) *http.Cookie {
 			who := signIn{person: p.ledger.meet(username), sid: rand.Text(), at: time.Now()}
 			return &http.Cookie{Name: signInCookie, Value: p.signIns.put(who), Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode}
@@ -40,6 +43,7 @@ func newLab(s sockets, base *url.URL, gateways *house, p *provider, api http.Han
 		Refresh: func(refresh string) (lab.Tokens, error) {
 			return tokensOf(p.refresh(url.Values{"refresh_token": {refresh}}))
 		},
+		Good:   p.ledger.good,
 		Stored: func(context.Context) ([]byte, error) { return stored(db) },
 		Policy: starterPolicy,
 	})

@@ -180,6 +180,14 @@ func (l *ledger) rotate(token string) (family, string, error) {
 	return *f, next, nil
 }
 
+// good reports whether a refresh token could be exchanged now, without doing so.
+func (l *ledger) good(token string) bool {
+	id, secret, _ := strings.Cut(token, ".")
+	sum := sha256.Sum256([]byte(secret))
+	f, ok := l.family(id)
+	return ok && subtle.ConstantTimeCompare(sum[:], f.Newest) == 1
+}
+
 // next makes the family's next refresh token.
 func (f *family) next(id string) string {
 	secret := rand.Text()

@@ -80,22 +80,37 @@ func (h *house) use(m Mode) error {
 	if err := m.complete(); err != nil {
 		return err
 	}
+	f, err := h.furnish(m)
+	if err == nil {
+		h.current.Store(f)
+	}
+	return err
+}
+
+// at is the gateway of a mode, whichever is in use.
+func (h *house) at(m Mode) (http.Handler, error) {
+	f, err := h.furnish(m)
+	if err != nil {
+		return nil, err
+	}
+	return f.gateway, nil
+}
+
+func (h *house) furnish(m Mode) (*furnished, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	f, ok := h.built[m]
-	if !ok {
-		g, err := h.build(m)
-		if err != nil {
-			return err
-		}
-		if h.built == nil {
-			h.built = make(map[Mode]*furnished)
-		}
-		f = &furnished{m, g}
-		h.built[m] = f
+	if f, ok := h.built[m]; ok {
+		return f, nil
 	}
-	h.current.Store(f)
-	return nil
+	g, err := h.build(m)
+	if err != nil {
+		return nil, err
+	}
+	if h.built == nil {
+		h.built = make(map[Mode]*furnished)
+	}
+	h.built[m] = &furnished{m, g}
+	return h.built[m], nil
 }
 
 // close closes all gateways.

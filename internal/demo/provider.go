@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -37,6 +38,9 @@ type provider struct {
 	codes    *shelf[authCode]
 	signIns  *shelf[signIn] // by the browser's sign-in cookie
 	formKey  []byte         // of the forms' tokens
+
+	mu     sync.Mutex
+	recent []string // tokens
 }
 
 // relyingParty is the one client.

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -47,6 +46,7 @@ func checkLoopback(listen string) error {
 // sockets are where the parts listen, and what browsers call them.
 type sockets struct {
 	url, issuer                              string
+	certificate                              *tls.Config // of all but provider and API, where browsers know the app by https
 	front, provider, api, attacker, baseline []net.Listener
 	sibling, foreign, bare                   *url.URL // of the laboratory
 }
@@ -82,6 +82,13 @@ func listen(o Options, l *ledger) (s sockets, err error) {
 	base, err := url.Parse(s.url)
 	if err != nil || base.Host == "" || base.Path != "" {
 		return s, &session.Error{Code: session.BadRequest, Op: "demo", Err: fmt.Errorf("the url %q is not scheme://host:port", s.url)}
+	}
+	if base.Scheme == "https" {
+		pair, err := tls.LoadX509KeyPair(o.TLSCert, o.TLSKey)
+		if err != nil {
+			return s, &session.Error{Code: session.BadRequest, Op: "demo", Err: err, Hint: "an https url needs --tls-cert and --tls-key"}
+		}
+		s.certificate = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
 	}
 
 	old := l.page.Port
@@ -170,14 +177,6 @@ type handlers struct {
 
 // serve runs until ctx ends. The front stops first: what it still has in flight needs the others.
 func (s *sockets) serve(ctx context.Context, o Options, h handlers, ready func()) error {
-	var certificate *tls.Config // for all but provider and API, where browsers know the app by https
-	if strings.HasPrefix(s.url, "https:") {
-		pair, err := tls.LoadX509KeyPair(o.TLSCert, o.TLSKey)
-		if err != nil {
-			return &session.Error{Code: session.BadRequest, Op: "demo", Err: err, Hint: "an https url needs --tls-cert and --tls-key"}
-		}
-		certificate = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
-	}
 	group, ctx := errgroup.WithContext(ctx)
 	start := func(handler http.Handler, listeners []net.Listener, secure *tls.Config) *http.Server {
 		server := &http.Server{
@@ -198,7 +197,7 @@ func (s *sockets) serve(ctx context.Context, o Options, h handlers, ready func()
 		return server
 	}
 	provider, api := start(h.provider, s.provider, nil), start(h.api, s.api, nil)
-	front, attacker, baseline := start(h.front, s.front, certificate), start(h.attacker, s.attacker, certificate), start(h.baseline, s.baseline, certificate)
+	front, attacker, baseline := start(h.front, s.front, s.certificate), start(h.attacker, s.attacker, s.certificate), start(h.baseline, s.baseline, s.certificate)
 	group.Go(func() error {
 		<-ctx.Done()
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)

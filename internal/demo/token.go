@@ -22,6 +22,7 @@ type accessClaims struct {
 	ClientID string `json:"client_id"`
 	Scope    string `json:"scope"`
 	Family   string `json:"family"`
+	Role     string `json:"role"` // the same for everyone: nobody has another by right
 	Name     string `json:"name,omitempty"`
 	Email    string `json:"email,omitempty"`
 }
@@ -164,7 +165,7 @@ func (p *provider) issue(f family, id, refresh, nonce string) (map[string]any, e
 		IssuedAt: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(ends),
 	}
 	profile := profileOf(f.Person, f.Scope)
-	access, err := p.mint("at+jwt", accessClaims{Claims: claims, ClientID: p.client.id, Scope: f.Scope, Family: id, Name: profile.Name, Email: profile.Email})
+	access, err := p.mint("at+jwt", accessClaims{Claims: claims, ClientID: p.client.id, Scope: f.Scope, Family: id, Role: "customer", Name: profile.Name, Email: profile.Email})
 	if err != nil {
 		return nil, err
 	}
@@ -177,10 +178,28 @@ func (p *provider) issue(f family, id, refresh, nonce string) (map[string]any, e
 	if err != nil {
 		return nil, err
 	}
+	p.remember(access, refresh, idToken)
 	return map[string]any{
 		"access_token": access, "token_type": "Bearer", "expires_in": int(p.life / time.Second),
 		"refresh_token": refresh, "id_token": idToken, "scope": f.Scope,
 	}, nil
+}
+
+// keptTokens is how many of the tokens that were issued are known by their text, for those who look for them where they should
+// not be.
+const keptTokens = 300
+
+func (p *provider) remember(tokens ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.recent = append(p.recent[max(0, len(p.recent)+len(tokens)-keptTokens):], tokens...)
+}
+
+// issued are the latest tokens.
+func (p *provider) issued() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.recent)
 }
 
 func (p *provider) mint(typ string, claims any) (string, error) {

@@ -18,6 +18,7 @@ var baselines = map[string]string{
 // others name a storage of the page and keep no token there.
 var others = map[string]string{
 	"internal/demo/lab/app/injected.js": "looks for tokens, as injected script does; keeps which run its tab belongs to",
+	"internal/demo/lab/evil/page.js":    "tosses cookies at the app, as a sibling host does",
 	"internal/demo/lab/app/tab.js":      "forgets which run its tab belongs to",
 	"e2e/cases/leaks.test.js":           "looks for tokens in every place of a page",
 	"e2e/cases/session.test.js":         "keeps a draft of a text, as an app would before the login",

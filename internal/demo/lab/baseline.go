@@ -62,5 +62,5 @@ func (v *visit) served() http.Handler {
 	if v.column.Baseline() {
 		return v.baseline()
 	}
-	return v.Gateway
+	return v.gateway
 }

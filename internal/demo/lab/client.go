@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -27,6 +26,7 @@ type reply struct {
 func ask(h http.Handler, q *http.Request) reply {
 	q.RemoteAddr = "127.0.0.1:9"
 	q.RequestURI = q.URL.RequestURI()
+	q.URL = &url.URL{Path: q.URL.Path, RawPath: q.URL.RawPath, RawQuery: q.URL.RawQuery} // as a server reads it
 	if q.Body == nil {
 		q.Body = http.NoBody
 	}
@@ -186,11 +186,4 @@ func claimsOf(token string) (map[string]any, bool) {
 	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
 	var claims map[string]any
 	return claims, err == nil && json.Unmarshal(raw, &claims) == nil
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -30,16 +30,19 @@ type World struct {
 	Foreign  *url.URL // the attacker on another site
 	Baseline *url.URL // the app without a gateway: another port of the app's host
 
-	Gateway http.Handler                          // serves the app
-	API     http.Handler                          // behind the gateway
-	Mode    func() (storage, delivery string)     // of the gateway
-	Use     func(storage, delivery string) error  // exchanges the gateway
-	Enter   func(username string) *http.Cookie    // signs somebody in at the provider: its cookie
-	Mint    func(username string) (Tokens, error) // signs somebody in without a gateway
-	Refresh func(refresh string) (Tokens, error)  // renews what Mint gave
-	Stored  func(context.Context) ([]byte, error) // a copy of the database, as a thief has it
-	Policy  string                                // the Content-Security-Policy that a baseline has where it has one
-	Client  *http.Client                          // reaches the provider
+	Gateway http.Handler                                         // serves the app
+	API     http.Handler                                         // behind the gateway
+	Mode    func() (storage, delivery string)                    // of the gateway
+	Use     func(storage, delivery string) error                 // exchanges the gateway
+	At      func(storage, delivery string) (http.Handler, error) // the gateway as it is when it is set so
+	Issued  func() []string                                      // the latest tokens that the provider gave out
+	Enter   func(username string) *http.Cookie                   // signs somebody in at the provider: its cookie
+	Mint    func(username string) (Tokens, error)                // signs somebody in without a gateway
+	Good    func(refresh string) bool                            // whether Refresh would, without doing it
+	Refresh func(refresh string) (Tokens, error)                 // renews what Mint gave
+	Stored  func(context.Context) ([]byte, error)                // a copy of the database, as a thief has it
+	Policy  string                                               // the Content-Security-Policy that a baseline has where it has one
+	Client  *http.Client                                         // reaches the provider
 }
 
 // Tokens are what a front end without a gateway gets at the end of a login.

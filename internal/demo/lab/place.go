@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -48,6 +49,7 @@ func (l *Lab) Attacker() http.Handler {
 		l.collect(r)
 		serveEvil(w, r, pages)
 	})
+	mux.HandleFunc("GET /lab/toss", l.serveToss)
 	mux.HandleFunc("GET /lab/tab.js", func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, AppFiles(), "tab.js") })
 	mux.HandleFunc("GET /lab/{name}", func(w http.ResponseWriter, r *http.Request) { serveEvil(w, r, pages) })
 	collected := func(w http.ResponseWriter, r *http.Request) {
@@ -92,6 +94,8 @@ func (l *Lab) collect(r *http.Request) {
 type inbox struct {
 	mu   sync.Mutex
 	came map[string]string
+
+	tossed []string // Set-Cookie lines that the sibling's server has ready
 }
 
 func (i *inbox) put(by, loot string) {
@@ -130,8 +134,9 @@ func (l *Lab) Enter(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, l.App.String()+"/auth/login?"+url.Values{"return_to": {back}}.Encode(), http.StatusSeeOther)
 }
 
-// Homeward brings the travelling tab home from an answer of h that has no script in it: a page that shows a refusal, or a redirect
-// after what was done. It changes nothing of the decision, which has been made by then.
+// Homeward brings the travelling tab home from an answer of h that it cannot leave by itself: a page that shows a refusal, or one that
+// goes on to a page of the app's. Decision and cookies are the answer's own; only what would be shown, and where it would go on to,
+// is the lab's.
 func (l *Lab) Homeward(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if id := r.URL.Query().Get("lab"); id != "" {
@@ -145,17 +150,34 @@ func (l *Lab) Homeward(h http.Handler) http.Handler {
 
 type homeward struct {
 	http.ResponseWriter
-	to string
+	to          string
+	sent, shown bool
 }
 
 // Unwrap is for http.ResponseController.
 func (h *homeward) Unwrap() http.ResponseWriter { return h.ResponseWriter }
 
+// Write shows another page, and that only once: one that goes on by itself would go elsewhere, and without any a browser shows its own.
+func (h *homeward) Write(b []byte) (int, error) {
+	if !h.sent {
+		h.WriteHeader(http.StatusOK)
+	}
+	if h.shown {
+		return len(b), nil
+	}
+	h.shown = true
+	_, err := io.WriteString(h.ResponseWriter, "The laboratory goes on.\n")
+	return len(b), err
+}
+
 func (h *homeward) WriteHeader(status int) {
+	h.sent = h.sent || status >= 200
 	switch {
 	case status >= 300 && status < 400: // it was done, and the app would go on to a page of its own
 		h.Header().Set("Location", h.to)
 	case status >= 200:
+		h.Header().Del("Content-Length")
+		h.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		h.Header().Set("Refresh", "0;url="+h.to)
 	}
 	h.ResponseWriter.WriteHeader(status)

@@ -52,7 +52,8 @@ type visit struct {
 	*Lab
 	run     *run
 	column  Column
-	cells   []*cell // that are left; the first is under way
+	gateway http.Handler // of this column, whichever is in use meanwhile; nil for a baseline
+	cells   []*cell      // that are left; the first is under way
 	begun   bool
 	entered int // how often the tab was sent to sign in
 	checked bool
@@ -225,7 +226,11 @@ func (r *run) report(ctx context.Context, do string, seen json.RawMessage, q *ht
 func (v *visit) begin() {
 	v.begun = true
 	if !v.column.Baseline() {
-		if err := v.Use(v.column.Storage, v.column.Delivery); err != nil {
+		err := v.Use(v.column.Storage, v.column.Delivery)
+		if err == nil {
+			v.gateway, err = v.At(v.column.Storage, v.column.Delivery)
+		}
+		if err != nil {
 			v.abandon(err)
 			return
 		}

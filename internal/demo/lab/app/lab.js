@@ -7,10 +7,16 @@ const open = new Set(); // attacks whose details are shown
 let run = new URLSearchParams(location.search).get("run");
 let view;
 
+let text; // of the view, to see that it is another
+
+/** Asks for the table, and says whether it is another than before. */
 async function load() {
   const response = await fetch(`/demo/lab/table${run ? `?run=${encodeURIComponent(run)}` : ""}`);
   if (!response.ok) throw new Error(String(response.status));
-  view = await response.json();
+  const before = text;
+  text = await response.text();
+  view = JSON.parse(text);
+  return text !== before;
 }
 
 /** What is known of a cell: as measured here, else as recorded. */
@@ -108,7 +114,7 @@ const buttons = [$("measure-here"), $("measure-all")];
 async function start(columns) {
   say("");
   for (const button of buttons) button.disabled = true;
-  const response = await fetch("/demo/lab/run", { method: "POST", body: JSON.stringify({ columns, attacks: only }) });
+  const response = await fetch("/demo/lab/run", { method: "POST", body: JSON.stringify({ columns }) });
   const { run: id, tab, error } = await response.json();
   if (!response.ok) {
     say(error);
@@ -134,8 +140,7 @@ async function follow() {
   for (const button of buttons) button.disabled = true;
   $("run").hidden = false;
   for (;;) {
-    await load();
-    show();
+    if (await load()) show();
     const now = view.run;
     if (!now) break;
     if (now.left !== left) [left, since] = [now.left, Date.now()];
@@ -167,7 +172,6 @@ function say(text) {
   $("notice").hidden = !text;
 }
 
-const only = new URLSearchParams(location.search).getAll("attack"); // for tests: these attacks alone
 const baselines = () => view.columns.filter(({ keep }) => keep).map(({ id }) => id);
 const failed = () => {
   say("The laboratory cannot be reached. Is the demonstration still running?");

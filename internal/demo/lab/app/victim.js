@@ -11,7 +11,7 @@ async function load() {
 
 client.on?.("expired", (event) => event.preventDefault());
 $("reload").onclick = load;
-const { authenticated, user } = await client.session();
+const { authenticated, user } = await client.session().catch(() => ({}));
 $("who").textContent = authenticated ? `Signed in as ${user.name}.` : "Signed out.";
 if (authenticated) await load().catch(() => {});
 

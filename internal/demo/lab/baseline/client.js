@@ -38,6 +38,7 @@ export function createClient() {
       if (keep !== "cookie") headers.set("Authorization", `Bearer ${place.get()}`); // a cookie goes by itself
       return fetch(input, { ...init, headers });
     },
+    signedIn: () => Boolean(place.get()),
     async end() {
       place.clear();
     },
