@@ -82,5 +82,10 @@ func (s *source) introspect(ctx context.Context, raw string, now time.Time) (*is
 	}
 	rules := s.rules
 	rules.AnyAudience = s.asks.InsecureAnyAudience // of its own word alone, not of a JWT that it once signed
-	return issuer.CheckIntrospected(c, rules, now)
+	a, err := issuer.CheckIntrospected(c, rules, now)
+	if err != nil {
+		return nil, err
+	}
+	a.Size = len(res.Body)
+	return a, nil
 }

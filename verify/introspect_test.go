@@ -188,6 +188,26 @@ func TestIntrospection_A5_Remembers(t *testing.T) {
 	}
 }
 
+// A token of a few bytes may be told of in a megabyte. What is remembered of it is bounded all the same.
+func TestIntrospection_A5_MuchAboutLittle(t *testing.T) {
+	r := newRig(t, asking(nil))
+	much := strings.Repeat("x", 200<<10)
+	first := r.op.Opaque(r.claims(fakeop.Set("groups", much)))
+	const n = 30 // 6 MB of text, and what is made of it
+	for i := range n {
+		token := first
+		if i > 0 {
+			token = r.op.Opaque(r.claims(fakeop.Set("groups", much)))
+		}
+		if a := r.get(token); a.status != 200 {
+			t.Fatalf("%d %.200s", a.status, a.body)
+		}
+	}
+	if a := r.get(first); a.status != 200 || r.op.Count("introspect") != n+1 {
+		t.Errorf("%d, and the issuer was asked %d times about %d tokens", a.status, r.op.Count("introspect"), n)
+	}
+}
+
 // A page sends many requests at once. Its token is asked about once.
 func TestIntrospection_A5_OnceForAll(t *testing.T) {
 	const n = 20

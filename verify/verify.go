@@ -191,7 +191,7 @@ func (v *Verifier) verify(ctx context.Context, raw string) (*Token, error) {
 			return nil, err
 		}
 		t := newToken(a)
-		v.known.Put(key, t, len(raw), now, t.Expires)
+		v.known.Put(key, t, a.Size, now, t.Expires)
 		return t, nil
 	})
 }

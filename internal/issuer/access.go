@@ -36,6 +36,7 @@ type Access struct {
 	Subject string
 	Expires time.Time // zero only for a token that was introspected, if its issuer keeps the end for itself
 	Claims  Claims
+	Size    int // of what Claims were read from, in bytes
 }
 
 const opAccess = "verify access token"
@@ -80,7 +81,7 @@ func (k *Keys) VerifyAccess(ctx context.Context, token string, rules Rules, now 
 	if err := rules.check(c, now); err != nil {
 		return nil, invalid("%w", err)
 	}
-	return &Access{Issuer: rules.Issuer, Subject: c.Text("sub"), Expires: expires, Claims: c}, nil
+	return &Access{Issuer: rules.Issuer, Subject: c.Text("sub"), Expires: expires, Claims: c, Size: len(payload)}, nil
 }
 
 // CheckIntrospected returns what an access token is good for by the rules at this time, as its issuer says that keeps it: c is the answer
