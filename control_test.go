@@ -150,6 +150,9 @@ func TestControl_T6_WhereSessionsRestInBrowsers(t *testing.T) {
 	_, err = admin.RevokeAll(t.Context())
 	refused("all", err, "new keys")
 
+	if ended, err := admin.RevokeUser(t.Context(), "ada", r.op.Issuer()+"/"); session.CodeOf(err) != session.NotFound || !strings.Contains(session.HintOf(err), r.op.Issuer()) {
+		t.Errorf("an issuer with a slip of the pen: %+v, %v (hint %q)", ended, err, session.HintOf(err))
+	}
 	if p := phone.fetch("GET", "/api/me"); p.Status != http.StatusOK {
 		t.Fatalf("before: %d", p.Status)
 	}
@@ -183,6 +186,8 @@ func TestControl_WhatMakesNoSense(t *testing.T) {
 	}}}
 	for q, want := range map[string]int{
 		"DELETE /sessions": 400, "DELETE /sessions?user=": 400, "DELETE /sessions?all=yes": 400, "DELETE /sessions?user=x&all=1": 400,
+		"DELETE /sessions?user=%zz&all=1": 400, "DELETE /sessions?user=nobody&issuer=%zz": 400, "DELETE /sessions?user=nobody;issuer=x": 400, "DELETE /sessions?all=1&all=1": 400,
+		"DELETE /sessions?user=nobody&user=x": 400, "DELETE /sessions?all=1&usr=nobody": 400, "GET /sessions?usr=nobody": 400, "GET /sessions?user=%zz": 400, "GET /sessions?id=x": 400,
 		"DELETE /sessions?user=x&id=y": 400, "DELETE /sessions?id=y&all=1": 400, "POST /sessions": 405, "GET /": 404, "GET /session": 404,
 	} {
 		method, target, _ := strings.Cut(q, " ")

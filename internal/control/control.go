@@ -6,9 +6,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"iter"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/audit"
@@ -70,11 +73,31 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.mux.ServeHTTP(w, r)
 }
 
+// asked reads what a request wants. A parameter that is unknown, unreadable or there twice is refused: without it the request would mean
+// more than was said.
+func asked(r *http.Request, names ...string) (url.Values, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, session.Fail(session.BadRequest, "", "the query is not readable")
+	}
+	for name, values := range query {
+		if !slices.Contains(names, name) || len(values) > 1 {
+			return nil, session.Fail(session.BadRequest, "", "%q is no parameter of this, or is there %d times", name, len(values))
+		}
+	}
+	return query, nil
+}
+
 // list writes a line for each session as it is found, so that it needs no more memory for a million than for one.
 func (h *Handler) list(w http.ResponseWriter, r *http.Request) {
+	query, err := asked(r, "user", "issuer")
+	if err != nil {
+		fail(w, err)
+		return
+	}
 	began := false
 	lines := json.NewEncoder(w)
-	for l, err := range h.wanted(r) {
+	for l, err := range h.wanted(r.Context(), query) {
 		switch {
 		case err != nil && !began:
 			fail(w, err)
@@ -96,16 +119,15 @@ func (h *Handler) list(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// wanted are the sessions that r asks for: all, or those of a person at one or all of the providers.
-func (h *Handler) wanted(r *http.Request) iter.Seq2[session.Listed, error] {
-	query := r.URL.Query()
+// wanted are the sessions that a query is about: all, or those of a person at one or all of the providers.
+func (h *Handler) wanted(ctx context.Context, query url.Values) iter.Seq2[session.Listed, error] {
 	user := query.Get("user")
 	if user == "" {
-		return h.desk.All(r.Context())
+		return h.desk.All(ctx)
 	}
 	return func(yield func(session.Listed, error) bool) {
 		for _, issuer := range h.at(query) {
-			for l, err := range h.desk.List(r.Context(), session.Selector{Issuer: issuer, Subject: user}) {
+			for l, err := range h.desk.List(ctx, session.Selector{Issuer: issuer, Subject: user}) {
 				if !yield(l, err) || err != nil {
 					return
 				}
@@ -131,9 +153,11 @@ func (h *Handler) told(ctx context.Context) func(session.Listed) {
 
 // revoke ends all sessions of a person, one by its id, or all there are: which, must be said.
 func (h *Handler) revoke(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query()
+	query, err := asked(r, "user", "issuer", "id", "all")
 	user, id, all := query.Get("user"), query.Get("id"), query.Get("all") == "1"
 	switch {
+	case err != nil:
+		fail(w, err)
 	case user != "" && id == "" && !all:
 		ended, err := h.revokeUser(r.Context(), user, h.at(query))
 		answer(w, ended, err)
@@ -155,8 +179,14 @@ func (h *Handler) revokeUser(ctx context.Context, user string, issuers []string)
 	sum.Counted = true
 	for _, issuer := range issuers {
 		n, listed, err := h.desk.Revoke(ctx, session.Selector{Issuer: issuer, Subject: user}, h.told(ctx))
-		if err != nil {
+		switch {
+		case err != nil:
 			return sum, err
+		case !listed && !slices.Contains(h.issuers, issuer): // where they cannot be counted, a slip of the pen would look like success
+			return sum, &session.Error{
+				Code: session.NotFound, Err: fmt.Errorf("no provider has the issuer %q", issuer),
+				Hint: "write it as the configuration has it: " + strings.Join(h.issuers, ", "),
+			}
 		}
 		sum.Sessions, sum.Counted = sum.Sessions+n, listed
 		if !listed {
