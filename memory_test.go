@@ -225,6 +225,43 @@ func TestToken_M2_Refused(t *testing.T) {
 	}
 }
 
+// Each narrower token is a call to the provider, where all people of the gateway are one client. One of them cannot use up its patience;
+// nor does a program that keeps no cookie, and so is ever more renewals behind, do the person any harm.
+func TestToken_M2_NotWithoutEnd(t *testing.T) {
+	for _, storage := range []string{"store", "sealed"} {
+		t.Run(storage, func(t *testing.T) {
+			r := newRig(t, func(c *cloakroom.Config) { inMemory(c); c.Cookie.Storage = storage })
+			b, other := r.browser(), r.browser()
+			b.visit("/auth/login?return_to=/open/")
+			other.visit("/auth/login?return_to=/open/")
+			hostile := b.copy()
+			hostile.refuses = true
+			r.op.Forget()
+			answers := map[int]int{}
+			for range 61 { // the limit is one for each minute by the clock, of which this may see two
+				_, p := hostile.handed("scope=email")
+				answers[p.Status]++
+				if p.Status == http.StatusTooManyRequests && p.Header.Get("Retry-After") == "" {
+					t.Error("it is not told when to come again")
+				}
+			}
+			if answers[http.StatusTooManyRequests] == 0 || answers[http.StatusOK] < 30 || answers[http.StatusOK]+answers[http.StatusTooManyRequests] != 61 || r.op.Refreshes() > 60 {
+				t.Errorf("answered %v, the provider was asked %d times", answers, r.op.Refreshes())
+			}
+			if _, p := other.handed("scope=email"); p.Status != http.StatusOK {
+				t.Errorf("another session: %d %s", p.Status, p.Body)
+			}
+			token, p := b.handed("")
+			if p.Status != http.StatusOK {
+				t.Fatalf("the whole token: %d %s", p.Status, p.Body)
+			}
+			if p := b.bearing("GET", "/api/me", token); p.Status != http.StatusOK || r.count(audit.Theft) != 0 {
+				t.Errorf("the session: %d, audit %v", p.Status, r.actions())
+			}
+		})
+	}
+}
+
 // Many narrower tokens at once, and a renewal among them: the provider kills a family whose refresh token comes twice.
 func TestToken_M2_R1_OneRefreshAtATime(t *testing.T) {
 	for _, storage := range []string{"store", "sealed"} {

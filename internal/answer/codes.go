@@ -31,7 +31,7 @@ var rows = map[session.Code]row{
 	session.CrossSite:   {http.StatusForbidden, "Refused", "Another site asked your browser to do this, so it was not done.", false, false},
 	session.NotAllowed:  {http.StatusForbidden, "Not for this account", "You are signed in, but this account may not enter here.", false, false},
 	session.TooLarge:    {http.StatusRequestEntityTooLarge, "Too large", "What was sent is larger than this place takes.", false, false},
-	session.TooMany:     {http.StatusTooManyRequests, "One moment, please", "Too many attempts came from your network. Please wait a minute and try again.", false, true},
+	session.TooMany:     {http.StatusTooManyRequests, "One moment, please", "Too many attempts came from you or your network. Please wait a minute and try again.", false, true},
 	session.LoginLost:   {http.StatusBadRequest, "This sign-in cannot be continued", "It was started in another browser, took too long, or was finished already. Starting again helps.", false, true},
 	session.LoginSpent:  {http.StatusBadRequest, "This sign-in was used already", "Each sign-in works once. Starting again helps.", false, true},
 	session.LoginLoop:   {http.StatusBadRequest, "Signing in does not stick", "Your browser seems to refuse this site's cookies, so it forgets that you signed in. Please allow cookies for this site, then try again.", false, true},

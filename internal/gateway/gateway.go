@@ -4,6 +4,7 @@ package gateway
 import (
 	"errors"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -50,11 +51,12 @@ type Gateway struct {
 	options Options
 	mux     *http.ServeMux
 	logins  logins
-	limit   *limiter
-	states  *seal.Box      // what a logout's state says
-	nexts   *seal.Box      // names of the notes on where logouts go on
-	shared  map[string]int // how many providers answer at a path
-	hinted  sync.Map       // providers whose opaque tokens were mentioned
+	limit   *limiter[netip.Prefix] // of logins, by address
+	narrows *limiter[session.ID]   // of narrower tokens
+	states  *seal.Box              // what a logout's state says
+	nexts   *seal.Box              // names of the notes on where logouts go on
+	shared  map[string]int         // how many providers answer at a path
+	hinted  sync.Map               // providers whose opaque tokens were mentioned
 }
 
 // New returns the endpoints.
@@ -77,7 +79,7 @@ func New(p Parts, o Options, metrics *telemetry.Metrics) (*Gateway, error) {
 	g := &Gateway{
 		Parts: p, options: o, mux: http.NewServeMux(),
 		logins: logins{jar: p.Answers.Jar, box: p.Ring.Box("login"), notes: p.Notes},
-		limit:  newLimiter(o.LoginsPer, o.LoginsInAll),
+		limit:  newLimiter[netip.Prefix](o.LoginsPer, o.LoginsInAll), narrows: newLimiter[session.ID](narrowedEach, narrowedAll),
 		states: p.Ring.Box("logout state"),
 		nexts:  p.Ring.Box("logout next"),
 		shared: map[string]int{},

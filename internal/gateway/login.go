@@ -38,7 +38,7 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request, register bool) e
 	if err != nil {
 		return err
 	}
-	if !g.limit.Allow(telemetry.Of(r).Address) {
+	if !g.limit.Allow(addressKey(telemetry.Of(r).Address)) {
 		return session.Fail(session.TooMany, "begin login", "too many logins from one address, or in all")
 	}
 	intent, err := g.intent(r, query, register)

@@ -40,6 +40,8 @@ func (g *Gateway) token(w http.ResponseWriter, r *http.Request) error {
 		switch {
 		case beyond:
 			return session.Fail(session.BadRequest, "hand out token", "the scope asked for was not granted")
+		case less && !g.narrows.Allow(s.ID):
+			return session.Fail(session.TooMany, "hand out token", "more than %d narrower tokens for one session in a minute", narrowedEach)
 		case less:
 			if tokens, err = g.Desk.Narrow(r.Context(), s, strings.Join(wanted, " ")); err != nil {
 				return err
