@@ -358,11 +358,11 @@ func TestSealed_S9_TheClockGoesBack(t *testing.T) {
 		ahead time.Duration
 		end   func(r *replica, s *session.Session) error
 	}{
-		{"a logout", 24 * time.Hour, func(r *replica, s *session.Session) error {
+		{"a logout", 100 * time.Second, func(r *replica, s *session.Session) error {
 			_, err := r.storage.End(context.Background(), session.Selector{ID: s.ID})
 			return err
 		}},
-		{"a theft", 24 * time.Hour, func(r *replica, s *session.Session) error {
+		{"a theft", 100 * time.Second, func(r *replica, s *session.Session) error {
 			_, err := r.storage.Update(context.Background(), s, func(c *session.Session) error { c.Life.Absolute = time.Now(); return nil })
 			return err
 		}},
@@ -401,6 +401,25 @@ func TestSealed_S9_TheClockGoesBack(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What began long after now is not good: its end here would be forgotten before its own.
+func TestSealed_T2_BegunInTheFuture(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProvider(time.Hour)
+		r := newSealedRig(t, p).replica(t.Context(), t, memory.New())
+		_, value := r.login(t, p.login(), func(s *session.Session) {
+			ahead := time.Now().Round(0).Add(3 * time.Minute)
+			s.Life = session.Life{Created: ahead, Seen: ahead, Renewed: ahead, Absolute: ahead.Add(r.lives.Absolute)}
+		})
+		if _, err := r.use(value); session.CodeOf(err) != session.Expired {
+			t.Errorf("three minutes before it began: %v", err)
+		}
+		time.Sleep(time.Minute)
+		if _, err := r.use(value); err != nil {
+			t.Errorf("when the clocks are nearly right: %v", err)
+		}
+	})
 }
 
 func TestSealed_S9_EndsElsewhere(t *testing.T) {
