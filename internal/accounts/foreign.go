@@ -23,6 +23,7 @@ import (
 // passwordHash is a stored hash that passwords can be compared with. It takes the same time for each of them.
 type passwordHash interface {
 	matches(password string) (bool, error)
+	memory() int // KiB that matches takes, at least 1
 }
 
 // Limits of what a hash of another system may cost, as of our own: some seconds, and mostMemory.
@@ -110,6 +111,8 @@ func parseBcrypt(text string) (passwordHash, error) {
 	return bcryptHash(text), nil
 }
 
+func (bcryptHash) memory() int { return 8 }
+
 // matches sees the first 72 bytes, as every bcrypt does.
 func (b bcryptHash) matches(password string) (bool, error) {
 	if len(password) > 72 {
@@ -126,6 +129,8 @@ type scryptHash struct {
 	n, r, p   int
 	salt, sum []byte
 }
+
+func (s scryptHash) memory() int { return max(1, 128*s.n*s.r>>10) }
 
 func (s scryptHash) matches(password string) (bool, error) {
 	sum, err := scrypt.Key([]byte(password), s.salt, s.n, s.r, s.p, len(s.sum))
@@ -205,6 +210,8 @@ type pbkdf2Hash struct {
 	iterations int
 	salt, sum  []byte
 }
+
+func (pbkdf2Hash) memory() int { return 1 }
 
 func (h pbkdf2Hash) matches(password string) (bool, error) {
 	sum, err := pbkdf2.Key(h.digest, password, h.salt, h.iterations, len(h.sum))

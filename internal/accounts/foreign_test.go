@@ -57,7 +57,7 @@ func TestForeign_U1_PublishedHashesVerify(t *testing.T) {
 			if err := CheckHash(v.hash); err != nil {
 				t.Fatal(err)
 			}
-			for given, want := range map[string]bool{v.password: true, v.password[1:]: false, strings.ToUpper(v.password) + "x": false, "": false} {
+			for given, want := range map[string]bool{v.password: true, v.password[1:]: false} {
 				if ok, err := h.Verify(context.Background(), v.hash, given); err != nil || ok != want {
 					t.Errorf("%q: %t, %v", given, ok, err)
 				}

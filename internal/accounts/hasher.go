@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/crypto/argon2"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/cloakroom-go/cloakroom/internal/seal"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -23,7 +24,8 @@ const (
 // hasher hashes passwords, a few at a time: each takes tens of megabytes and a core.
 type hasher struct {
 	cost    Hash
-	slots   chan struct{}
+	slots   int64 // for hashes of our own; one that takes more memory takes several
+	free    *semaphore.Weighted
 	waiting atomic.Int64
 	nobody  argon2id // what a password is compared with where there is no account
 }
@@ -36,32 +38,32 @@ const mostWaiting = 1000
 const mostHashing = 192 << 10
 
 func newHasher(cost Hash) *hasher {
-	slots := min(runtime.GOMAXPROCS(0), max(1, mostHashing/cost.Memory))
+	slots := int64(min(runtime.GOMAXPROCS(0), max(1, mostHashing/cost.Memory)))
 	return &hasher{
-		cost: cost, slots: make(chan struct{}, slots),
+		cost: cost, slots: slots, free: semaphore.NewWeighted(slots),
 		nobody: argon2id{cost: cost, salt: seal.Random(saltSize), sum: seal.Random(hashSize)},
 	}
 }
 
-// turn waits for a slot, and returns what gives it back. ProviderDown: too many wait already, or ctx ended.
-func (h *hasher) turn(ctx context.Context) (done func(), err error) {
+// turn waits for its turn with a hash that takes so many KiB, and returns what gives it back. ProviderDown: too many wait already, or
+// ctx ended.
+func (h *hasher) turn(ctx context.Context, memory int) (done func(), err error) {
 	const op = "hash password"
 	if h.waiting.Add(1) > mostWaiting {
 		h.waiting.Add(-1)
 		return nil, session.Fail(session.ProviderDown, op, "%d passwords are waiting already", mostWaiting)
 	}
 	defer h.waiting.Add(-1)
-	select {
-	case h.slots <- struct{}{}:
-		return func() { <-h.slots }, nil
-	case <-ctx.Done():
-		return nil, &session.Error{Code: session.ProviderDown, Op: op, Err: ctx.Err()}
+	slots := min(int64(1+(memory-1)/h.cost.Memory), h.slots)
+	if err := h.free.Acquire(ctx, slots); err != nil {
+		return nil, &session.Error{Code: session.ProviderDown, Op: op, Err: err}
 	}
+	return func() { h.free.Release(slots) }, nil
 }
 
 // Hash returns the hash of a new password, as it is stored.
 func (h *hasher) Hash(ctx context.Context, password string) (string, error) {
-	done, err := h.turn(ctx)
+	done, err := h.turn(ctx, h.cost.Memory)
 	if err != nil {
 		return "", err
 	}
@@ -81,7 +83,7 @@ func (h *hasher) Verify(ctx context.Context, stored, password string) (bool, err
 			return false, &session.Error{Code: session.Internal, Op: "read password hash", Err: err}
 		}
 	}
-	done, err := h.turn(ctx)
+	done, err := h.turn(ctx, hash.memory())
 	if err != nil {
 		return false, err
 	}
@@ -108,6 +110,8 @@ type argon2id struct {
 func (a argon2id) of(password string, size int) []byte {
 	return argon2.IDKey([]byte(password), a.salt, uint32(a.cost.Time), uint32(a.cost.Memory), uint8(a.cost.Threads), uint32(size))
 }
+
+func (a argon2id) memory() int { return a.cost.Memory }
 
 func (a argon2id) matches(password string) (bool, error) {
 	return seal.Equal(a.of(password, len(a.sum)), a.sum), nil

@@ -135,8 +135,8 @@ func TestSignIn_U3_ManyAtOnceTakeBoundedMemory(t *testing.T) {
 
 func TestHasher_U3_QueueIsBounded(t *testing.T) {
 	h := newHasher(cheap)
-	for range cap(h.slots) {
-		h.slots <- struct{}{}
+	if err := h.free.Acquire(context.Background(), h.slots); err != nil {
+		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var waiting sync.WaitGroup
@@ -153,11 +153,41 @@ func TestHasher_U3_QueueIsBounded(t *testing.T) {
 	wantCode(t, err, session.ProviderDown)
 	cancel()
 	waiting.Wait()
-	for range cap(h.slots) {
-		<-h.slots
-	}
+	h.free.Release(h.slots)
 	if _, err := h.Hash(context.Background(), password); err != nil {
 		t.Errorf("it does not recover: %v", err)
+	}
+}
+
+// A hash that takes the memory of several of ours takes their turns, too.
+func TestHasher_U3_LargeHashesTakeMoreTurns(t *testing.T) {
+	h := newHasher(Hash{Memory: 1024, Time: 1, Threads: 1})
+	for _, v := range []struct {
+		hash   string
+		memory int
+	}{
+		{"$scrypt$ln=17,r=8,p=1$c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", 128 << 10},
+		{"$scrypt$ln=1,r=1,p=1$c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", 1},
+		{"$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc", 65536},
+		{"$pbkdf2-sha256$1000$c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", 1},
+	} {
+		hash, err := parseHash(v.hash)
+		if err != nil || hash.memory() != v.memory {
+			t.Fatalf("%s: %v, %d KiB", v.hash, err, hash.memory())
+		}
+		done, err := h.turn(context.Background(), hash.memory())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.free.TryAcquire(h.slots) {
+			t.Errorf("%s took no turn", v.hash)
+		}
+		if others := h.slots > 1 && h.free.TryAcquire(1); others != (h.slots > 1 && v.memory <= 1024) {
+			t.Errorf("%s leaves others a turn: %t", v.hash, others)
+		} else if others {
+			h.free.Release(1)
+		}
+		done()
 	}
 }
 

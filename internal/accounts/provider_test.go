@@ -2,10 +2,6 @@ package accounts
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"maps"
@@ -324,31 +320,5 @@ func TestFollow_T7_EndsWhomAnOperatorClosed(t *testing.T) {
 			t.Errorf("ended %v", ended)
 		}
 		wantCode(t, a.Disable(context.Background(), "nobody"), session.None)
-	})
-}
-
-// Minting costs little more than its signature.
-func BenchmarkMint(b *testing.B) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Run("bare ES256", func(b *testing.B) {
-		text := make([]byte, 400)
-		for b.Loop() {
-			sum := sha256.Sum256(text)
-			if _, _, err := ecdsa.Sign(rand.Reader, key, sum[:]); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	b.Run("mint", func(b *testing.B) {
-		a := open(&testing.T{}, nil)
-		account := &Account{ID: "0123456789012345678901", Email: ada, epoch: 1}
-		for b.Loop() {
-			if _, err := a.mint(account, time.Now()); err != nil {
-				b.Fatal(err)
-			}
-		}
 	})
 }

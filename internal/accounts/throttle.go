@@ -30,12 +30,13 @@ type rule struct {
 	free   int           // wrong tries without consequence
 	first  time.Duration // the wait after the next one; it doubles with each
 	most   time.Duration
-	forget time.Duration // after this long without a wrong try
+	forget time.Duration // all of them, after this long without another
+	excuse time.Duration // one of them, each time that so much has passed; 0 never
 }
 
 var (
 	pairRule    = rule{free: 5, first: time.Second, most: 15 * time.Minute, forget: 24 * time.Hour}
-	addressRule = rule{free: 50, first: time.Second, most: time.Minute, forget: time.Hour}
+	addressRule = rule{free: 100, first: time.Second, most: time.Minute, forget: time.Hour, excuse: 30 * time.Second} // a whole office
 	// Registrations count whatever comes of them: an address is taken or is not, and a stranger would like to know.
 	registerRule = rule{free: 20, first: 10 * time.Second, most: 10 * time.Minute, forget: time.Hour}
 	accountRule  = rule{free: 10, first: 50 * time.Millisecond, most: 2 * time.Second, forget: time.Hour}
@@ -85,8 +86,12 @@ func (t *tally) get(key place, now time.Time) count {
 	if !ok {
 		c = t.old[key]
 	}
-	if now.Sub(c.last) > t.rule.forget {
+	since := now.Sub(c.last)
+	if since > t.rule.forget {
 		return count{}
+	}
+	if t.rule.excuse > 0 {
+		c.failures = max(0, c.failures-int(since/t.rule.excuse))
 	}
 	return c
 }

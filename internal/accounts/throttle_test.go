@@ -97,6 +97,14 @@ func TestThrottle_U7_OneAddressManyAccounts(t *testing.T) {
 		if _, _, err := th.Attempt("person", home); err != nil {
 			t.Errorf("another address: %v", err)
 		}
+		// A hundred people behind one address make a mistake now and then.
+		time.Sleep(addressRule.forget / 2)
+		for i := range 100 {
+			time.Sleep(addressRule.excuse)
+			if _, _, err := th.Attempt(fmt.Sprint("colleague", i), abroad); err != nil {
+				t.Fatalf("mistake %d of an office: %v", i, err)
+			}
+		}
 		time.Sleep(addressRule.forget + time.Second)
 		if _, _, err := th.Attempt("person", abroad); err != nil {
 			t.Errorf("an hour later: %v", err)
