@@ -151,7 +151,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 		return nil, err
 	}
 	if people != nil {
-		g.providers[accounts.Name], issuers[people.Issuer()] = people, people
+		g.providers[accounts.Name], issuers[people.Issuer()] = people.Provider(), people
 	}
 	if g.guard, err = guard.New(own, guardOptions(cfg), ring); err != nil {
 		return nil, fmt.Errorf("cloakroom: guard: %w", err)
@@ -222,6 +222,9 @@ func (g *Gateway) openAccounts(ctx context.Context, ring *seal.Keyring) (*accoun
 	people, err := accounts.New(ctx, *o, accounts.Place{Origin: g.own.String(), Prefix: g.cfg.Endpoints.Prefix, Ring: ring, Log: g.cfg.Observe.Log})
 	if err != nil {
 		return nil, fmt.Errorf("cloakroom: accounts: %w", err)
+	}
+	if people.Opaque() && g.cfg.Tokens.Delivery == "split" {
+		return nil, errors.New("cloakroom: accounts: opaque tokens have no claims for the page to read; another delivery than split carries them")
 	}
 	for name, p := range g.cfg.Providers {
 		if p.Issuer == people.Issuer() {

@@ -44,7 +44,8 @@ type (
 	//   - RegisterOff bool: nobody can register by themselves
 	//   - Title string: what they are called where people choose where to sign in; default "Account of this site"
 	//   - Hash PasswordHash: what guessing a password costs: Memory, Time, Threads, InsecureCheap
-	//   - Tokens AccountTokens: the access tokens: Issuer, Lifetime, Audience, Algorithm, Claims
+	//   - Tokens AccountTokens: the access tokens: Format, Issuer, Lifetime, Audience, Algorithm, Claims
+	//   - APIs map[string]string: who may ask about access tokens (RFC 7662) and revoke them (RFC 7009): secrets by client_id
 	Accounts = accounts.Options
 	// PasswordHash is the cost of an argon2id hash.
 	//   - Memory int: KiB; default 47104
@@ -52,7 +53,8 @@ type (
 	//   - Threads int: default 1
 	//   - InsecureCheap bool: allow any cost, for tests
 	PasswordHash = accounts.Hash
-	// AccountTokens shape the access tokens of accounts: JWTs by RFC 9068.
+	// AccountTokens shape the access tokens of accounts: JWTs by RFC 9068, or opaque ones.
+	//   - Format string: "jwt" (default) or "opaque": whoever gets one asks what it is good for
 	//   - Issuer string: iss; default the URL and the prefix of the endpoints, without the last slash
 	//   - Lifetime time.Duration: default 10 minutes, at most 15
 	//   - Audience []string: aud; default the URL

@@ -107,11 +107,13 @@ func people(f *form, c *Config) {
 	f.count(&a.Hash.Memory, "accounts.hash.memory", 47104, 7168, "What guessing a password costs (argon2id): KiB of memory.")
 	f.count(&a.Hash.Time, "accounts.hash.time", 1, 1, "… and passes over it. Passwords are hashed again at the next login when either grows.")
 	f.count(&a.Hash.Threads, "accounts.hash.threads", 1, 1, "… in so many threads.")
+	f.word(&a.Tokens.Format, "accounts.tokens.format", accounts.FormatJWT, []string{accounts.FormatJWT, accounts.FormatOpaque}, "What access tokens are: JWTs that anybody verifies by the published keys, or `opaque` ones, about which an API asks each time: they can be revoked at once.")
 	f.text(&a.Tokens.Issuer, "accounts.tokens.issuer", "", "The `iss` of the access tokens; without it `url` and `prefix`, without the last slash. Libraries look for the keys there.", wireURL)
 	f.duration(&a.Tokens.Lifetime, "accounts.tokens.lifetime", 10*time.Minute, 10*time.Second, 15*time.Minute, "How long an access token is good; 10s to 15m.")
 	f.oneOrMore(&a.Tokens.Audience, "accounts.tokens.audience", "The `aud` of the access tokens; without it `url`.", oneLine)
 	f.word(&a.Tokens.Algorithm, "accounts.tokens.alg", "ES256", accounts.Algorithms, "What access tokens are signed with. Another one takes over 10 minutes after the start.")
 	f.words(&a.Tokens.Claims, "accounts.tokens.claims", nil, "What an access token says of the person beside `sub`, like `email`.", claim, tokenClaim)
+	f.each("accounts.introspection", "CLIENT_ID", "APIs that may ask whether an access token is good (RFC 7662), and revoke one (RFC 7009), by their `client_id`.", func(f *form, name string) { api(f, name, a) })
 	a.RegisterOff = !register
 	if f.docs != nil || !f.any("accounts.") {
 		return
@@ -120,6 +122,17 @@ func people(f *form, c *Config) {
 		f.conflict("accounts.hash", "%s", err)
 	}
 	c.Accounts = a
+}
+
+// api reads the secret of an API that asks about tokens.
+func api(f *form, name string, a *cloakroom.Accounts) {
+	var s secret
+	f.secret(&s, "secret", "What it proves itself with: at least 32 characters, like those of `cloakroom keys new`.", oneLine, apiSecret)
+	f.need("secret", "make one with: cloakroom keys new > api.key; then write secret: {file: api.key}")
+	if a.APIs == nil {
+		a.APIs = accounts.APIs{}
+	}
+	a.APIs[name] = string(s)
 }
 
 const year = 366 * 24 * time.Hour
@@ -329,6 +342,9 @@ func together(f *form, c *Config) {
 	}
 	if f.has("tls.cert") != f.has("tls.key") {
 		f.wrong(f.where("tls"), "tls wants both cert and key")
+	}
+	if c.Accounts != nil && c.Accounts.Tokens.Format == accounts.FormatOpaque && c.Tokens.Delivery == "split" {
+		f.conflict("accounts.tokens.format", "opaque tokens have no claims that a page could read (tokens.delivery: split); write another delivery, or jwt")
 	}
 	if c.Listen == c.Admin && !strings.HasSuffix(c.Listen, ":0") { // with 0 the system chooses, two of them
 		f.conflict("admin", "this is the public address; metrics and profiles never are there")

@@ -279,6 +279,9 @@ func dsn(v value) error {
 	return err
 }
 
+// apiSecret is what machines know each other by.
+func apiSecret(v value) error { return accounts.CheckSecret(v.text) }
+
 // accountsDSN names a database for accounts.
 func accountsDSN(v value) error {
 	kind, _, err := splitDSN(v.text)

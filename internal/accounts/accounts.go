@@ -32,6 +32,8 @@ type Accounts struct {
 	keys      *keys
 	published *issuer.Keys // the same keys, as others see them
 	audience  any          // aud of the tokens
+	opaques   *seal.Box    // what opaque tokens say
+	apis      apiSecrets   // of those who may ask about tokens
 }
 
 // Place is where the accounts are at home.
@@ -65,6 +67,7 @@ func New(ctx context.Context, o Options, at Place) (*Accounts, error) {
 	a := &Accounts{
 		o: o, base: base, db: db, hasher: newHasher(o.Hash), throttle: newThrottle(), log: at.Log,
 		codes: at.Ring.Box("account code"), audience: audienceOf(o.Tokens.Audience),
+		opaques: at.Ring.Box("opaque access token"), apis: o.APIs.secrets(),
 	}
 	if a.keys, err = openKeys(ctx, db, at.Ring, o.Tokens.Algorithm); err != nil {
 		return nil, err
@@ -82,6 +85,9 @@ func (a *Accounts) Title() string { return a.o.Title }
 
 // Issuer is the iss of the tokens.
 func (a *Accounts) Issuer() string { return a.o.Tokens.Issuer }
+
+// Opaque reports whether access tokens are other than JWTs.
+func (a *Accounts) Opaque() bool { return a.o.Tokens.Format == FormatOpaque }
 
 // Algorithm is what tokens are signed with.
 func (a *Accounts) Algorithm() string { return a.o.Tokens.Algorithm }

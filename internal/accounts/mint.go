@@ -14,6 +14,7 @@ const clientID = "cloakroom"
 
 // Tokens shape the access tokens. The zero value is the default.
 type Tokens struct {
+	Format    string        // FormatJWT (default), or FormatOpaque: whoever gets one asks what it is good for
 	Issuer    string        // iss; default: the gateway's URL and the path of its endpoints, without the last slash
 	Lifetime  time.Duration // default 10 minutes, at most 15
 	Audience  []string      // aud; default: the gateway's URL
@@ -33,13 +34,27 @@ var fixed = []string{"iss", "sub", "aud", "client_id", "iat", "exp", "nbf", "jti
 // FixedClaim reports whether a claim of tokens is ours to set.
 func FixedClaim(name string) bool { return slices.Contains(fixed, name) }
 
-// mint returns a new access token (RFC 9068) for someone who signed in at that time.
+// mint returns a new access token for someone who signed in at that time: a JWT by RFC 9068, or an opaque one.
 func (a *Accounts) mint(account *Account, signedIn time.Time) (session.Tokens, error) {
 	now := time.Now()
 	expires := now.Add(a.o.Tokens.Lifetime).Truncate(time.Second)
+	i := issued{account.ID, account.Epoch(), now.Unix(), expires.Unix(), signedIn.Unix(), seal.Random(nameSize)}
+	write := a.sign
+	if a.Opaque() {
+		write = func(_ *Account, i issued) (string, error) { return a.opaque(i) }
+	}
+	token, err := write(account, i)
+	if err != nil {
+		return session.Tokens{}, &session.Error{Code: session.Internal, Op: "mint token", Err: err}
+	}
+	return session.Tokens{Access: token, Type: "Bearer", Refresh: i.Epoch, Expires: expires}, nil
+}
+
+// claimsOf is what a token says to an API.
+func (a *Accounts) claimsOf(account *Account, i issued) map[string]any {
 	claims := map[string]any{
 		"iss": a.o.Tokens.Issuer, "sub": account.ID, "client_id": clientID, "aud": a.audience,
-		"iat": now.Unix(), "exp": expires.Unix(), "auth_time": signedIn.Unix(), "jti": seal.RandomText(16),
+		"iat": i.At, "exp": i.Expires, "auth_time": i.SignedIn, "jti": i.jti(),
 	}
 	if len(a.o.Tokens.Claims) > 0 {
 		person := account.claims()
@@ -49,19 +64,19 @@ func (a *Accounts) mint(account *Account, signedIn time.Time) (session.Tokens, e
 			}
 		}
 	}
-	text, err := json.Marshal(claims)
+	return claims
+}
+
+func (a *Accounts) sign(account *Account, i issued) (string, error) {
+	text, err := json.Marshal(a.claimsOf(account, i))
 	if err != nil {
-		return session.Tokens{}, &session.Error{Code: session.Internal, Op: "mint token", Err: err}
+		return "", err
 	}
 	jws, err := a.keys.signing().signer.Sign(text)
 	if err != nil {
-		return session.Tokens{}, &session.Error{Code: session.Internal, Op: "mint token", Err: err}
+		return "", err
 	}
-	token, err := jws.CompactSerialize()
-	if err != nil {
-		return session.Tokens{}, &session.Error{Code: session.Internal, Op: "mint token", Err: err}
-	}
-	return session.Tokens{Access: token, Type: "Bearer", Refresh: account.Epoch(), Expires: expires}, nil
+	return jws.CompactSerialize()
 }
 
 // audienceOf is aud: one text, or a list.

@@ -17,6 +17,7 @@ type Options struct {
 	Title       string  // what the page calls them on which people choose where to sign in; default "Account of this site"
 	Hash        Hash
 	Tokens      Tokens
+	APIs        APIs // who may ask about access tokens (RFC 7662) and revoke them (RFC 7009): secrets by client_id
 }
 
 // What Options.Login may say.
@@ -54,6 +55,9 @@ func (o Options) withDefaults() Options {
 	o.Hash = o.Hash.WithDefaults()
 	if o.Tokens.Lifetime == 0 {
 		o.Tokens.Lifetime = 10 * time.Minute
+	}
+	if o.Tokens.Format == "" {
+		o.Tokens.Format = FormatJWT
 	}
 	if o.Tokens.Algorithm == "" {
 		o.Tokens.Algorithm = "ES256"
@@ -105,6 +109,12 @@ func (o Options) check() error {
 	t := o.Tokens
 	if t.Lifetime < leastLife || t.Lifetime > mostLife {
 		wrong = append(wrong, fmt.Errorf("tokens: lifetime is %s to %s", leastLife, mostLife))
+	}
+	if t.Format != FormatJWT && t.Format != FormatOpaque {
+		wrong = append(wrong, fmt.Errorf("tokens: format: %q is neither jwt nor opaque", t.Format))
+	}
+	if err := o.APIs.check(); err != nil {
+		wrong = append(wrong, err)
 	}
 	if !slices.Contains(Algorithms, t.Algorithm) {
 		wrong = append(wrong, fmt.Errorf("tokens: alg: %q is none of %s", t.Algorithm, strings.Join(Algorithms, ", ")))

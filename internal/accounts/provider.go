@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -27,6 +28,7 @@ const codeLifetime = time.Minute
 var (
 	_ session.Provider = (*Accounts)(nil)
 	_ session.Prober   = (*Accounts)(nil)
+	_ session.Revoker  = revoking{}
 )
 
 // Begin sends the browser to our own page. The login in its cookie says the rest.
@@ -180,6 +182,23 @@ func (a *Accounts) Probe(ctx context.Context) error {
 // VerifyAccess returns whose an access token is, if it is one of ours for that audience, is valid now, and the account may still sign in.
 // TokenInvalid: it is not.
 func (a *Accounts) VerifyAccess(ctx context.Context, token, audience string) (session.Grant, error) {
+	const op = "verify access token"
+	if !a.Issued(token) {
+		return a.verifyJWT(ctx, token, audience)
+	}
+	claims, err := a.active(ctx, token)
+	if err != nil {
+		return session.Grant{}, err
+	}
+	if claims == nil || !slices.Contains(a.o.Tokens.Audience, audience) {
+		return session.Grant{}, session.Fail(session.TokenInvalid, op, "it is over, revoked, or for another audience")
+	}
+	i, _ := a.openOpaque(token)
+	return a.bearing(token, i.Account, claims, time.Unix(i.Expires, 0)), nil
+}
+
+func (a *Accounts) verifyJWT(ctx context.Context, token, audience string) (session.Grant, error) {
+	const op = "verify access token"
 	rules := issuer.Rules{Issuer: a.o.Tokens.Issuer, Audience: audience, Type: issuer.TypeAccess, ClientID: clientID}
 	access, err := a.published.VerifyAccess(ctx, token, rules, time.Now())
 	if err != nil {
@@ -190,12 +209,24 @@ func (a *Accounts) VerifyAccess(ctx context.Context, token, audience string) (se
 		return session.Grant{}, err
 	}
 	if account == nil || !account.Disabled.IsZero() {
-		return session.Grant{}, session.Fail(session.TokenInvalid, "verify access token", "the account is gone or disabled")
+		return session.Grant{}, session.Fail(session.TokenInvalid, op, "the account is gone or disabled")
 	}
+	gone, err := a.db.revoked(ctx, access.Claims.Text("jti"))
+	if err != nil {
+		return session.Grant{}, err
+	}
+	if gone {
+		return session.Grant{}, session.Fail(session.TokenInvalid, op, "it was revoked")
+	}
+	return a.bearing(token, access.Subject, access.Claims, access.Expires), nil
+}
+
+// bearing is the grant of somebody who came with a token alone.
+func (a *Accounts) bearing(token, subject string, claims map[string]any, expires time.Time) session.Grant {
 	return session.Grant{
-		Provider: Name, Issuer: a.o.Tokens.Issuer, Subject: access.Subject, Claims: access.Claims,
-		Tokens: session.Tokens{Access: token, Type: "Bearer", Expires: access.Expires},
-	}, nil
+		Provider: Name, Issuer: a.o.Tokens.Issuer, Subject: subject, Claims: claims,
+		Tokens: session.Tokens{Access: token, Type: "Bearer", Expires: expires},
+	}
 }
 
 // Epoch names the credentials that the account has now. What was signed in under others is over.

@@ -23,6 +23,8 @@ func (g *Gateway) accountEndpoints() []endpoint {
 		{"POST", "password", guarded, g.changePassword, "Changes the password of the person who is signed in: `{\"current_password\", \"new_password\"}`. All other sessions of the person end; this one goes on under a new ticket, and is answered like `POST login`. 403 `wrong_password`."},
 		{"GET", "jwks", public, g.jwks, "The keys that access tokens are signed with (RFC 7517). May be kept for 5 minutes; a key is there for 10 before it signs."},
 		{"GET", ".well-known/openid-configuration", public, g.metadata, "Issuer and address of the keys, for libraries that verify tokens."},
+		{"POST", introspectPath, machine, g.introspect, "For the APIs of `accounts.introspection` alone: whether an access token is good now, and what it says (RFC 7662). A form with `token`; `client_secret_basic` or `client_secret_post`. Of tokens of both formats."},
+		{"POST", revokePath, machine, g.revokeToken, "For the same: ends an access token before its time (RFC 7009), at once for whoever asks about it."},
 		{"GET", ".well-known/oauth-authorization-server", public, g.metadata, "The same (RFC 8414); also at the root of the host, with the prefix behind it."},
 	}
 }
@@ -34,14 +36,29 @@ func (g *Gateway) jwks(w http.ResponseWriter, _ *http.Request) error {
 
 // metadata says where the keys are, and that there is nothing else: we are an issuer of tokens, not a provider for other applications.
 func (g *Gateway) metadata(w http.ResponseWriter, _ *http.Request) error {
-	return publish(w, "application/json", struct {
-		Issuer        string   `json:"issuer"`
-		JWKS          string   `json:"jwks_uri"`
-		Algorithms    []string `json:"id_token_signing_alg_values_supported"`
-		SubjectTypes  []string `json:"subject_types_supported"`
-		ResponseTypes []string `json:"response_types_supported"`
-		GrantTypes    []string `json:"grant_types_supported"`
-	}{g.Accounts.Issuer(), g.own("jwks").String(), algorithmsOf(g.Accounts.JWKS()), []string{"public"}, []string{}, []string{}})
+	m := metadata{
+		Issuer: g.Accounts.Issuer(), JWKS: g.own("jwks").String(), Algorithms: algorithmsOf(g.Accounts.JWKS()), SubjectTypes: []string{"public"},
+		ResponseTypes: []string{}, GrantTypes: []string{},
+	}
+	if g.Accounts.Asked() {
+		m.Introspection, m.Revocation = g.own(introspectPath).String(), g.own(revokePath).String()
+		m.IntrospectionAuth, m.RevocationAuth = clientAuth, clientAuth
+	}
+	return publish(w, "application/json", m)
+}
+
+// metadata are those of RFC 8414 and OpenID Connect Discovery, as far as they are true here.
+type metadata struct {
+	Issuer            string   `json:"issuer"`
+	JWKS              string   `json:"jwks_uri"`
+	Algorithms        []string `json:"id_token_signing_alg_values_supported"`
+	SubjectTypes      []string `json:"subject_types_supported"`
+	ResponseTypes     []string `json:"response_types_supported"`
+	GrantTypes        []string `json:"grant_types_supported"`
+	Introspection     string   `json:"introspection_endpoint,omitempty"`
+	IntrospectionAuth []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`
+	Revocation        string   `json:"revocation_endpoint,omitempty"`
+	RevocationAuth    []string `json:"revocation_endpoint_auth_methods_supported,omitempty"`
 }
 
 // algorithmsOf are those of the keys that may have signed what is good now: more than one while another takes over.

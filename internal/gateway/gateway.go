@@ -108,6 +108,7 @@ const (
 	guarded                // the session cookie is used: the guard looks first
 	document               // a person's navigation, nothing else: from wherever it comes
 	answers                // a provider's answer: it comes from another site by its nature, and brings its own proof
+	machine                // an API on its own behalf, which brings its own secret: no cookie is used, and no browser comes
 	entry                  // where a session begins: it comes from our own pages or listed ones, whatever else csrf asks of a session
 )
 
@@ -126,6 +127,9 @@ func (g *Gateway) table() []endpoint {
 			all = slices.DeleteFunc(all, func(e endpoint) bool {
 				return e.path == accounts.SignUpPath || e.path == "register" && e.access == entry
 			})
+		}
+		if !g.Accounts.Asked() {
+			all = slices.DeleteFunc(all, func(e endpoint) bool { return e.access == machine })
 		}
 	}
 	return all
@@ -259,6 +263,10 @@ func (g *Gateway) admit(r *http.Request, e endpoint) error {
 		if err := g.Guard.CheckOrigin(r); err != nil {
 			g.record(r, audit.Event{Action: audit.Refused, Reason: string(session.CodeOf(err))})
 			return err
+		}
+	case machine:
+		if r.Header.Get("Sec-Fetch-Site") != "" || r.Header.Get("Origin") != "" {
+			return session.Fail(session.CrossSite, "admit", "a browser, where only APIs ask")
 		}
 	case document:
 		// An image, a frame or a fetch of another site must not begin anything (L11). Browsers without Fetch Metadata and

@@ -1,0 +1,186 @@
+package accounts
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+const apiSecret = "a secret of more than thirty-two characters"
+
+func opaqueOnes(o *Options) { o.Tokens.Format = FormatOpaque; o.Tokens.Claims = []string{"email"} }
+
+// What an opaque token is good for, and when it is over: at once, for everything that ends one.
+func TestOpaque_U11_WhatATokenIsGoodFor(t *testing.T) {
+	good := map[string]bool{"good": true, "signed in again": true}
+	for name, change := range map[string]func(t *testing.T, a *Accounts, account *Account, token *string){
+		"good":            func(*testing.T, *Accounts, *Account, *string) {},
+		"signed in again": func(t *testing.T, a *Accounts, account *Account, _ *string) { a.grant(t, account) },
+		"disabled": func(t *testing.T, a *Accounts, account *Account, _ *string) {
+			if err := a.Disable(context.Background(), account.ID); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"disabled and enabled": func(t *testing.T, a *Accounts, account *Account, _ *string) {
+			if err := a.Disable(context.Background(), account.ID); err != nil {
+				t.Fatal(err)
+			}
+			if err := a.Enable(context.Background(), account.ID); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"another password": func(t *testing.T, a *Accounts, account *Account, _ *string) {
+			if _, err := a.ChangePassword(context.Background(), account.ID, password, "quite another phrase", home); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"signed out everywhere": func(t *testing.T, a *Accounts, account *Account, _ *string) {
+			if err := a.SignOut(context.Background(), account.ID); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"revoked": func(t *testing.T, a *Accounts, _ *Account, token *string) {
+			if err := a.RevokeToken(context.Background(), *token); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"its session ended": func(t *testing.T, a *Accounts, _ *Account, token *string) {
+			if err := a.Provider().(session.Revoker).Revoke(context.Background(), session.Tokens{Access: *token}); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"expired": func(_ *testing.T, a *Accounts, _ *Account, _ *string) {
+			time.Sleep(a.o.Tokens.Lifetime)
+		},
+		"another issuer": func(_ *testing.T, a *Accounts, _ *Account, _ *string) { a.o.Tokens.Issuer += "/other" },
+		"another audience": func(_ *testing.T, a *Accounts, _ *Account, _ *string) {
+			a.o.Tokens.Audience = []string{"https://other"}
+		},
+		"another keyring": func(_ *testing.T, a *Accounts, _ *Account, _ *string) {
+			a.opaques = newRing().Box("opaque access token")
+		},
+		"another purpose": func(_ *testing.T, a *Accounts, _ *Account, _ *string) { a.opaques = somewhere.Ring.Box("login") },
+		"altered":         func(_ *testing.T, _ *Accounts, _ *Account, token *string) { *token = flip(*token, len(*token)-9) },
+		"renamed":         func(_ *testing.T, _ *Accounts, _ *Account, token *string) { *token = flip(*token, len(opaquePrefix)+2) },
+		"cut":             func(_ *testing.T, _ *Accounts, _ *Account, token *string) { *token = (*token)[:len(*token)-4] },
+		"short":           func(_ *testing.T, _ *Accounts, _ *Account, token *string) { *token = opaquePrefix + "AAAA" },
+		"huge":            func(_ *testing.T, _ *Accounts, _ *Account, token *string) { *token += strings.Repeat("A", 1<<20) },
+		"without a prefix": func(_ *testing.T, _ *Accounts, _ *Account, token *string) {
+			*token = strings.TrimPrefix(*token, opaquePrefix)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := open(t, opaqueOnes)
+				account := a.mustRegister(t, ada)
+				token := a.grant(t, account).Tokens.Access
+				change(t, a, account, &token)
+				claims, err := a.Introspect(context.Background(), token)
+				if err != nil || (claims != nil) != good[name] {
+					t.Fatalf("%v, %v", claims, err)
+				}
+				if good[name] && (claims["active"] != true || claims["sub"] != account.ID || claims["email"] != ada || claims["token_type"] != "Bearer") {
+					t.Errorf("it says %v", claims)
+				}
+				if _, err := a.VerifyAccess(context.Background(), token, somewhere.Origin); (err == nil) != good[name] {
+					t.Errorf("for a route: %v", err)
+				} else if !good[name] {
+					wantCode(t, err, session.TokenInvalid)
+				}
+				if err := a.RevokeToken(context.Background(), token); err != nil {
+					t.Errorf("revoking what may be none: %v", err)
+				}
+			})
+		})
+	}
+}
+
+func flip(text string, i int) string {
+	c := byte('A')
+	if text[i] == c {
+		c = 'B'
+	}
+	return text[:i] + string(c) + text[i+1:]
+}
+
+// The token tells nothing, no two are alike, and the database holds none.
+func TestOpaque_U11_TellsNothingAndRestsNowhere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "accounts.db")
+	a := open(t, func(o *Options) { opaqueOnes(o); o.Database = openFile(t, path) })
+	account := a.mustRegister(t, ada)
+	seen := map[string]bool{}
+	for range 100 {
+		token := a.grant(t, account).Tokens.Access
+		if seen[token] || !strings.HasPrefix(token, opaquePrefix) || len(token) > 300 || strings.Contains(token, ".") {
+			t.Fatalf("%d characters: %s", len(token), token)
+		}
+		seen[token] = true
+		i, _ := a.openOpaque(token)
+		if err := a.RevokeToken(context.Background(), token); err != nil {
+			t.Fatal(err)
+		}
+		var same int
+		if err := a.db.db.QueryRow("SELECT count(*) FROM account_revoked WHERE token = ? OR token = ?", token, i.jti()).Scan(&same); err != nil || same != 0 {
+			t.Fatalf("%d rows have it in clear, %v", same, err)
+		}
+	}
+}
+
+// JWTs can be asked about too, and what was revoked is forgotten once it is over.
+func TestIntrospect_JWTs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := open(t, func(o *Options) { o.APIs = APIs{"billing": apiSecret} })
+		account := a.mustRegister(t, ada)
+		token := a.grant(t, account).Tokens.Access
+		claims, err := a.Introspect(context.Background(), token)
+		if err != nil || claims["active"] != true || claims["sub"] != account.ID {
+			t.Fatalf("%v, %v", claims, err)
+		}
+		for range 2 {
+			if err := a.RevokeToken(context.Background(), token); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if claims, err := a.Introspect(context.Background(), token); claims != nil || err != nil {
+			t.Errorf("revoked: %v, %v", claims, err)
+		}
+		_, err = a.VerifyAccess(context.Background(), token, somewhere.Origin)
+		wantCode(t, err, session.TokenInvalid)
+		time.Sleep(a.o.Tokens.Lifetime + time.Second)
+		if err := a.RevokeToken(context.Background(), a.grant(t, account).Tokens.Access); err != nil {
+			t.Fatal(err)
+		}
+		var rows int
+		if err := a.db.db.QueryRow("SELECT count(*) FROM account_revoked").Scan(&rows); err != nil || rows != 1 {
+			t.Errorf("%d rows, %v", rows, err)
+		}
+	})
+}
+
+func TestAPIs_G3_SecretsAreStrongAndNeverShown(t *testing.T) {
+	a := open(t, func(o *Options) { o.APIs = APIs{"billing": apiSecret, "orders": apiSecret + "!"} })
+	for _, v := range []struct {
+		id, secret string
+		want       bool
+	}{
+		{"billing", apiSecret, true}, {"orders", apiSecret + "!", true},
+		{"billing", apiSecret + "!", false}, {"billing", "", false}, {"", "", false}, {"nobody", apiSecret, false}, {"billing", apiSecret + "\x00", false},
+	} {
+		if a.KnowsAPI(v.id, v.secret) != v.want {
+			t.Errorf("%+v", v)
+		}
+	}
+	if text := fmt.Sprintf("%v %+v %#v", a.o.APIs, a.o, a.o); strings.Contains(text, apiSecret) {
+		t.Error("printing the options shows a secret")
+	}
+	_, err := New(context.Background(), Options{Database: a.o.Database, APIs: APIs{"billing": "hunter2"}}, somewhere)
+	if err == nil || !strings.Contains(err.Error(), "billing: a secret of 7 characters is easily guessed") || strings.Contains(err.Error(), "hunter2") {
+		t.Error(err)
+	}
+}
