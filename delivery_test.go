@@ -98,6 +98,48 @@ func awaitEnd(t *testing.T, token string) {
 	await(t, "the token is over", func() bool { return time.Now().After(end) })
 }
 
+// What a thief gets by a copy of the session's cookies alone, as docs/security.md says. It is over with the session.
+func TestDelivery_WhatASessionCookieIsWorth(t *testing.T) {
+	for _, delivery := range []string{"proxy", "cookie", "split", "memory"} {
+		t.Run(delivery, func(t *testing.T) {
+			r := newRig(t, func(c *cloakroom.Config) { c.Tokens.Delivery = delivery })
+			b := r.browser()
+			b.visit("/auth/login?return_to=/open/")
+			token := "" // whatever is handed out is the session's own
+			for _, tt := range []struct{ method, path string }{{"GET", "/auth/session"}, {"GET", "/api/me"}, {"POST", "/auth/refresh"}, {"POST", "/auth/token"}} {
+				thief := r.browser()
+				p := thief.do(request{method: tt.method, path: tt.path, site: "same-origin", header: http.Header{"Cookie": {strings.Join(b.sessionOnly(), "; ")}}})
+				got := ""
+				if strings.Contains(p.Body, `"access_token"`) {
+					got, _ = p.json(t)["access_token"].(string)
+				}
+				for _, c := range thief.kept() {
+					if strings.Contains(c.Name, "access_token") {
+						got += "." + c.Value
+					}
+				}
+				want := delivery == "memory" && tt.path == "/auth/token" || (delivery == "cookie" || delivery == "split") && tt.path != "/auth/token"
+				if (got != "") != want {
+					t.Errorf("%s %s: %d, a token: %v, want %v", tt.method, tt.path, p.Status, got != "", want)
+				}
+				token += got
+			}
+			if (token == "") != (delivery == "proxy") {
+				t.Errorf("in all: %q", token)
+			}
+			old := strings.Join(b.sessionOnly(), "; ")
+			logout(t, b, "")
+			for _, path := range []string{"/auth/session", "/api/me"} {
+				thief := r.browser()
+				thief.do(request{method: "GET", path: path, site: "same-origin", header: http.Header{"Cookie": {old}}})
+				if len(thief.kept()) != 0 {
+					t.Errorf("after the logout %s sets %v", path, thief.kept())
+				}
+			}
+		})
+	}
+}
+
 // Login, the browser's cookies, what the API gets, renewal, and logout, in each of these deliveries.
 func TestDelivery_C1_C2_C14_P2_FromLoginToLogout(t *testing.T) {
 	for i, d := range slices.Repeat(tokenDeliveries, 2) {
