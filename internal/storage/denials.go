@@ -191,9 +191,12 @@ func (d *denials) change(ctx context.Context, name session.ID, decide func(*verd
 		} else if err != nil {
 			return err
 		}
+		life := d.lives.Absolute + 2*clockSkew
+		if !v.upTo.IsZero() {
+			life += d.lives.Absolute // by a clock that was ahead when it began, a session may seem to end that much later
+		}
 		err = d.store.Put(ctx, session.Record{
-			ID: name, Version: v.version, WriteID: [16]byte(seal.Random(16)),
-			Expires: now.Add(d.lives.Absolute + 2*clockSkew).UTC().Truncate(time.Millisecond), Body: v.encode(),
+			ID: name, Version: v.version, WriteID: [16]byte(seal.Random(16)), Expires: now.Add(life).UTC().Truncate(time.Millisecond), Body: v.encode(),
 		})
 		if session.CodeOf(err) != session.Conflict {
 			return err
