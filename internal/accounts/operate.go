@@ -90,6 +90,15 @@ func (a *Accounts) Find(ctx context.Context, identifier string) (*Account, error
 	return account, err
 }
 
+// Of returns the account of a subject. None: there is none any more.
+func (a *Accounts) Of(ctx context.Context, id string) (*Account, error) {
+	account, err := a.db.byID(ctx, id)
+	if err == nil && account == nil {
+		err = session.Fail(session.None, "find account", "there is no such account")
+	}
+	return account, err
+}
+
 // All goes over the accounts, the oldest first. An error is the last it yields.
 func (a *Accounts) All(ctx context.Context) iter.Seq2[*Account, error] { return a.db.all(ctx) }
 

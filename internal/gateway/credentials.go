@@ -61,53 +61,72 @@ func (g *Gateway) changePassword(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(w, r, op, &c); err != nil {
 		return err
 	}
-	s, err := g.Desk.Use(r.Context(), r)
+	s, account, err := g.exchangePassword(r, c.Current, c.New)
 	if err != nil {
 		return err
 	}
-	if s.Grant.Provider != accounts.Name {
-		return session.Fail(session.NotAllowed, op, "the password of this person is at provider %q", s.Grant.Provider)
+	return g.welcome(w, r.WithContext(context.WithoutCancel(r.Context())), account, s.Life.Remember)
+}
+
+// exchangePassword gives the person who is signed in another password, and ends all of their sessions. The session that it returns is
+// who asked for it, also with an error; it is over unless there is one.
+func (g *Gateway) exchangePassword(r *http.Request, current, next string) (*session.Session, *accounts.Account, error) {
+	s, err := g.Desk.Use(r.Context(), r)
+	if err != nil {
+		return nil, nil, err
 	}
-	account, err := g.Accounts.ChangePassword(r.Context(), s.Grant.Subject, c.Current, c.New, telemetry.Of(r).Address)
+	if s.Grant.Provider != accounts.Name {
+		return s, nil, session.Fail(session.NotAllowed, "change password", "the password of this person is at provider %q", s.Grant.Provider)
+	}
+	account, err := g.Accounts.ChangePassword(r.Context(), s.Grant.Subject, current, next, telemetry.Of(r).Address)
 	if err != nil {
 		if session.CodeOf(err) == session.WrongPassword {
 			g.record(r, s.Event(audit.Refused, string(session.WrongPassword)))
 		}
-		return err
+		return s, nil, err
 	}
 	g.record(r, s.Event(audit.Changed, "password"))
-	// Not even a client that gives up may stop this half way.
-	r = r.WithContext(context.WithoutCancel(r.Context()))
-	_, _, err = g.Desk.Revoke(r.Context(), session.Selector{Issuer: s.Grant.Issuer, Subject: s.Grant.Subject}, func(l session.Listed) {
-		g.record(r, l.Event(audit.Ended, "the password was changed"))
-	})
-	if err != nil {
-		return err
-	}
-	return g.welcome(w, r, account, s.Life.Remember)
+	return s, account, g.endEverywhere(r, s, "the password was changed")
 }
 
-// welcome opens a session for somebody who has just proved who they are, and answers with what the page may know of it.
-func (g *Gateway) welcome(w http.ResponseWriter, r *http.Request, account *accounts.Account, remember bool) error {
+// endEverywhere ends all sessions of a person.
+func (g *Gateway) endEverywhere(r *http.Request, s *session.Session, why string) error {
+	// Not even a client that gives up may stop this half way.
+	_, _, err := g.Desk.Revoke(context.WithoutCancel(r.Context()), session.Selector{Issuer: s.Grant.Issuer, Subject: s.Grant.Subject}, func(l session.Listed) {
+		g.record(r, l.Event(audit.Ended, why))
+	})
+	return err
+}
+
+// reopen opens a session for somebody who has just proved who they are.
+func (g *Gateway) reopen(w http.ResponseWriter, r *http.Request, account *accounts.Account, remember bool) (*session.Session, error) {
 	intent := session.Intent{ReturnTo: "/", Remember: remember}
 	if old, err := g.Desk.Look(r.Context(), r); err == nil {
 		intent.Replaces = old.ID
 	} else if session.CodeOf(err) == session.Unavailable {
-		return err
+		return nil, err
 	}
 	_, pending, err := g.Accounts.Begin(r.Context(), intent)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	grant, err := g.Accounts.Finish(r.Context(), pending, g.Accounts.Answer(pending, account, "pwd"))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s, err := g.open(w, r, grant, pending)
+	if err == nil {
+		telemetry.Of(r).Session = s.LogID
+	}
+	return s, err
+}
+
+// welcome opens a session like reopen, and answers with what the page may know of it.
+func (g *Gateway) welcome(w http.ResponseWriter, r *http.Request, account *accounts.Account, remember bool) error {
+	s, err := g.reopen(w, r, account, remember)
 	if err != nil {
 		return err
 	}
-	telemetry.Of(r).Session = s.LogID
 	body := struct {
 		view
 		*handedOut

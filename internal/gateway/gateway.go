@@ -54,6 +54,7 @@ type Gateway struct {
 	limit   *limiter[netip.Prefix] // of logins, by address
 	narrows *limiter[session.ID]   // of narrower tokens
 	states  *seal.Box              // what a logout's state says
+	forms   *seal.Box              // which session a form of ours was shown to
 	nexts   *seal.Box              // names of the notes on where logouts go on
 	shared  map[string]int         // how many providers answer at a path
 	hinted  sync.Map               // providers whose opaque tokens were mentioned
@@ -81,6 +82,7 @@ func New(p Parts, o Options, metrics *telemetry.Metrics) (*Gateway, error) {
 		logins: logins{jar: p.Answers.Jar, box: p.Ring.Box("login"), notes: p.Notes},
 		limit:  newLimiter[netip.Prefix](o.LoginsPer, o.LoginsInAll), narrows: newLimiter[session.ID](narrowedEach, narrowedAll),
 		states: p.Ring.Box("logout state"),
+		forms:  p.Ring.Box("account form"),
 		nexts:  p.Ring.Box("logout next"),
 		shared: map[string]int{},
 	}
@@ -110,6 +112,7 @@ const (
 	answers                // a provider's answer: it comes from another site by its nature, and brings its own proof
 	machine                // an API on its own behalf, which brings its own secret: no cookie is used, and no browser comes
 	entry                  // where a session begins: it comes from our own pages or listed ones, whatever else csrf asks of a session
+	posted                 // a form of a page of ours, for somebody who is signed in: it carries the token that the page was given
 )
 
 // shares reports whether scripts of listed origins may ask an endpoint and read its answer. The others are for navigations.
@@ -268,6 +271,8 @@ func (g *Gateway) admit(r *http.Request, e endpoint) error {
 		if r.Header.Get("Sec-Fetch-Site") != "" || r.Header.Get("Origin") != "" {
 			return session.Fail(session.CrossSite, "admit", "a browser, where only APIs ask")
 		}
+	case posted:
+		return g.admitForm(r)
 	case document:
 		// An image, a frame or a fetch of another site must not begin anything (L11). Browsers without Fetch Metadata and
 		// command-line tools send none of these headers.

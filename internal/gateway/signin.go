@@ -173,8 +173,7 @@ func (g *Gateway) show(w http.ResponseWriter, status int, pending session.Pendin
 	}
 	word := ui.Input{Name: "password", Label: "Password", Type: "password", Autocomplete: s.autocomplete, Hint: s.hint, Least: s.least}
 	if code := session.CodeOf(err); code != "" {
-		status, _, _ = answer.Words(code)
-		text := sentence(err, g.Accounts.Login())
+		text := g.refusal(w, &status, err)
 		switch {
 		case s.passwordIsWrong[code]:
 			word.Wrong = text
@@ -182,9 +181,6 @@ func (g *Gateway) show(w http.ResponseWriter, status int, pending session.Pendin
 			name.Wrong = text
 		default:
 			page.Wrong = text
-		}
-		if status == http.StatusTooManyRequests {
-			w.Header().Set("Retry-After", answer.RetryAfter(err))
 		}
 	}
 	page.Inputs = []ui.Input{name, word}
@@ -195,6 +191,15 @@ func (g *Gateway) show(w http.ResponseWriter, status int, pending session.Pendin
 		page.Links = append(page.Links, ui.Link{URL: g.Answers.LoginURL(pending.ReturnTo), Name: "Other ways to sign in"})
 	}
 	g.Answers.Pages.Form(w, status, page)
+}
+
+// refusal sets the status of err for a page that is shown again, and says what is wrong.
+func (g *Gateway) refusal(w http.ResponseWriter, status *int, err error) string {
+	*status, _, _ = answer.Words(session.CodeOf(err))
+	if *status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", answer.RetryAfter(err))
+	}
+	return sentence(err, g.Accounts.Login())
 }
 
 // sentence says to a person on our own page what is wrong. For everything else there are the words of the code.

@@ -207,7 +207,7 @@ func (g *Guard) bringsToken(r *http.Request, want string) error {
 	token := first(brought)
 	if len(brought) == 0 {
 		var err error
-		if token, err = formToken(r); err != nil {
+		if token, err = FormToken(r); err != nil {
 			return refuse(hint, "%s without %s: %w", r.Method, TokenHeader, err)
 		}
 	}
@@ -229,8 +229,8 @@ var (
 	errNoField = errors.New("no " + TokenField + " in the form, or not at its beginning")
 )
 
-// formToken reads the token from a form. Whoever reads the body afterwards gets all of it.
-func formToken(r *http.Request) (string, error) {
+// FormToken reads the token from a form. Whoever reads the body afterwards gets all of it.
+func FormToken(r *http.Request) (string, error) {
 	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || r.Body == nil {
 		return "", errNoForm

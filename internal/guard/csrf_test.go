@@ -242,7 +242,7 @@ func FuzzFormToken(f *testing.F) {
 		read := func(from io.Reader) (string, error) {
 			r := httptest.NewRequest("POST", "/", from)
 			r.Header.Set("Content-Type", kind)
-			token, err := formToken(r)
+			token, err := FormToken(r)
 			if left, err := io.ReadAll(r.Body); err != nil || string(left) != body {
 				t.Errorf("of %d bytes %d are left: %v", len(body), len(left), err)
 			}

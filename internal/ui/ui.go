@@ -18,13 +18,13 @@ import (
 	"unicode/utf8"
 )
 
-//go:embed pages.html
-var source string
+//go:embed pages.html account.html
+var sources embed.FS
 
 //go:embed assets
 var folder embed.FS
 
-var pages = template.Must(template.New("").Parse(source)).Lookup("page")
+var pages = template.Must(template.ParseFS(sources, "*.html")).Lookup("page")
 
 // Pages writes our pages. It may be used by many goroutines at once.
 type Pages struct {
@@ -186,14 +186,17 @@ type view struct {
 	Title     string
 	Failed    bool // the title says so: it is what a screen reader reads first
 	Text      string
+	Notice    string
 	Wrong     string
 	Choices   []Choice
+	Sections  []section
 	Form      *form
 	Links     []link
 	RequestID string
 
 	Refresh             string // of the meta element
 	Passing             bool   // shown late, because it is mostly gone by then
+	Wide                bool   // more to read than a ticket has room for
 	Style, Mark, Script string // addresses
 }
 

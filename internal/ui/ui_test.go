@@ -39,6 +39,12 @@ func every(p *Pages, s, u string) map[string]func(http.ResponseWriter) {
 				},
 			})
 		},
+		"account": func(w http.ResponseWriter) {
+			b := &Button{Action: u, Name: s, Hidden: url.Values{s: {s}}}
+			p.Account(w, AccountPage{Title: s, Text: s, Notice: s, Links: []Link{{u, s}}, Sections: []Section{
+				{Title: s, Text: s, Rows: []Row{{Name: s, Text: s, Button: b}, {Name: s, Link: Link{u, s}}}}, {Title: s, Button: b},
+			}})
+		},
 		"submit": func(w http.ResponseWriter) { p.Submit(w, u, url.Values{s: {s}, "other": {s, s}}) },
 	}
 }
@@ -86,8 +92,8 @@ func text(n *html.Node) string {
 
 func TestPages_H3_H5_H6_Headers(t *testing.T) {
 	status := map[string]int{"error": 502, "error without anything": 500, "forbidden": 403, "form": 422}
-	formAction := map[string]string{"submit": "https:", "form": "'self'"}
-	referrer := map[string]string{"submit": "strict-origin", "form": "same-origin"}
+	formAction := map[string]string{"submit": "https:", "form": "'self'", "account": "'self'"}
+	referrer := map[string]string{"submit": "strict-origin", "form": "same-origin", "account": "same-origin"}
 	for name, write := range every(New(prefix), "word", "https://op.example/end") {
 		t.Run(name, func(t *testing.T) {
 			response, _ := read(t, write)
@@ -492,5 +498,38 @@ func TestForm_Fields(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Every button of a list is described by what it is about: "Sign out" alone says nothing to who does not see the row.
+func TestAccount_ButtonsSayWhatTheyAreAbout(t *testing.T) {
+	_, nodes := read(t, func(w http.ResponseWriter) {
+		New(prefix).Account(w, AccountPage{Title: "Account", Notice: "Done.", Sections: []Section{
+			{Title: "Devices", Rows: []Row{
+				{Name: "Firefox", Button: &Button{Action: "/auth/account/device", Name: "Sign out", Hidden: url.Values{"id": {"1"}}}},
+				{Name: "Password", Link: Link{"/auth/account/password", "Change"}},
+			}},
+		}})
+	})
+	byID := map[string]string{}
+	for _, n := range nodes {
+		if id := attribute(n, "id"); n.Type == html.ElementNode && id != "" {
+			if _, twice := byID[id]; twice {
+				t.Errorf("id %q is there twice", id)
+			}
+			byID[id] = strings.TrimSpace(text(n))
+		}
+	}
+	if got := byID[attribute(named(nodes, "button")[0], "aria-describedby")]; got != "Firefox" {
+		t.Errorf("the button is about %q", got)
+	}
+	if got := byID[attribute(named(nodes, "a")[0], "aria-describedby")]; got != "Password" {
+		t.Errorf("the link is about %q", got)
+	}
+	if got := byID[attribute(named(nodes, "section")[0], "aria-labelledby")]; got != "Devices" {
+		t.Errorf("the section is called %q", got)
+	}
+	if !slices.ContainsFunc(nodes, func(n *html.Node) bool { return attribute(n, "role") == "status" && text(n) == "Done." }) {
+		t.Error("what was done is not announced")
 	}
 }
