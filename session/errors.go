@@ -33,6 +33,8 @@ const (
 
 	WrongCredentials Code = "wrong_credentials" // no account of ours has this identifier and this password, or it may not sign in
 	WrongPassword    Code = "wrong_password"    // the current password, asked for before a change, is not right
+	CodeRequired     Code = "code_required"     // the password is right, and the account has a second factor
+	WrongCode        Code = "wrong_code"        // a code of the second factor is not good, or was used before
 	PasswordShort    Code = "password_short"    // a new password has too few characters
 	PasswordLong     Code = "password_long"     // a new password has more bytes than are taken
 	PasswordCommon   Code = "password_common"   // a new password is one of those that are tried first

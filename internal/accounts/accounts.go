@@ -28,7 +28,10 @@ type Accounts struct {
 	throttle *throttle
 	log      *slog.Logger
 
-	codes     *seal.Box
+	codes     *seal.Box     // from our page to our callback
+	steps     *seal.Box     // from the first step to the second
+	offers    *seal.Box     // authenticators that are not set up yet
+	secrets   *seal.Lasting // those that are
 	keys      *keys
 	published *issuer.Keys // the same keys, as others see them
 	audience  any          // aud of the tokens
@@ -66,7 +69,8 @@ func New(ctx context.Context, o Options, at Place) (*Accounts, error) {
 	}
 	a := &Accounts{
 		o: o, base: base, db: db, hasher: newHasher(o.Hash), throttle: newThrottle(), log: at.Log,
-		codes: at.Ring.Box("account code"), audience: audienceOf(o.Tokens.Audience),
+		codes: at.Ring.Box("account code"), steps: at.Ring.Box("account step"), offers: at.Ring.Box("account offer"),
+		secrets: at.Ring.Lasting("account secret"), audience: audienceOf(o.Tokens.Audience),
 		opaques: at.Ring.Box("opaque access token"), apis: o.APIs.secrets(),
 	}
 	if a.keys, err = openKeys(ctx, db, at.Ring, o.Tokens.Algorithm); err != nil {
@@ -239,19 +243,10 @@ func (a *Accounts) Add(ctx context.Context, r Registration) (*Account, error) {
 // next renewal. WrongPassword: it is not right, or there is no such account any more; TooMany, PasswordShort and so on: see SignIn and Register.
 func (a *Accounts) ChangePassword(ctx context.Context, id, current, next, address string) (*Account, error) {
 	const op = "change password"
-	attempt, pause, err := a.throttle.Attempt(id, address)
+	account, err := a.prove(ctx, op, id, current, address)
 	if err != nil {
-		return nil, err
+		return account, err
 	}
-	find := func() (*Account, error) { return a.db.byID(ctx, id) }
-	account, err := a.verify(ctx, find, current, pause)
-	if session.CodeOf(err) == session.WrongCredentials {
-		return account, &session.Error{Code: session.WrongPassword, Op: op, Err: err}
-	} else if err != nil {
-		attempt.TakeBack()
-		return nil, err
-	}
-	attempt.Right()
 	key, err := keyOf(a.o.Login, account.Identifier(a.o.Login))
 	if err != nil {
 		key = "" // the configuration has another kind of identifier now

@@ -2,8 +2,6 @@ package accounts
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"net/url"
 	"slices"
 	"strconv"
@@ -68,12 +66,8 @@ type code struct {
 // Answer is the authorization response for a login: account has just proved who it is, by these methods (RFC 8176). It is good for a
 // minute, and in the browser that began the login.
 func (a *Accounts) Answer(p session.Pending, account *Account, methods ...string) url.Values {
-	text, err := json.Marshal(code{account.ID, account.Epoch(), time.Now().Unix(), methods})
-	if err != nil {
-		panic("accounts: " + err.Error()) // texts and a number
-	}
-	sealed := a.codes.Seal(text, []byte(p.Challenge()))
-	return url.Values{"state": {p.State()}, "code": {base64.RawURLEncoding.EncodeToString(sealed)}, "iss": {a.o.Tokens.Issuer}}
+	sealed := sealJSON(a.codes, code{account.ID, account.Epoch(), time.Now().Unix(), methods}, p.Challenge())
+	return url.Values{"state": {p.State()}, "code": {sealed}, "iss": {a.o.Tokens.Issuer}}
 }
 
 // Finish opens the code that Answer made for the same login, and looks at the account again. That a code is used once is the
@@ -100,6 +94,9 @@ func (a *Accounts) Finish(ctx context.Context, p session.Pending, answer url.Val
 	if account == nil {
 		return session.Grant{}, session.Fail(session.LoginDenied, op, "the account was disabled, or its password changed, a moment ago")
 	}
+	if err := a.enough(ctx, account, c.Methods); err != nil {
+		return session.Grant{}, err
+	}
 	signedIn := time.Unix(c.At, 0)
 	tokens, err := a.mint(account, signedIn)
 	if err != nil {
@@ -119,14 +116,7 @@ func (a *Accounts) Finish(ctx context.Context, p session.Pending, answer url.Val
 
 func (a *Accounts) open(text, challenge string) (c code, err error) {
 	const op = "redeem code"
-	sealed, err := base64.RawURLEncoding.DecodeString(text)
-	if err == nil && len(sealed) < 4<<10 {
-		var plain []byte
-		if plain, err = a.codes.Open(sealed, []byte(challenge)); err == nil {
-			err = json.Unmarshal(plain, &c)
-		}
-	}
-	if err != nil || c.Account == "" {
+	if !openJSON(a.codes, text, &c, challenge) || c.Account == "" {
 		return c, session.Fail(session.LoginLost, op, "no code of ours for this login")
 	}
 	if age := time.Since(time.Unix(c.At, 0)); age > codeLifetime || age < -codeLifetime {

@@ -21,8 +21,8 @@ import (
 // An attempt is counted before the password is looked at and taken back when it was right, so that a hundred at once are a hundred.
 // It is in memory, bounded, and forgets when the process ends; each replica counts for itself.
 type throttle struct {
-	mu                                        sync.Mutex
-	pairs, addresses, accounts, registrations tally
+	mu                                               sync.Mutex
+	pairs, addresses, accounts, registrations, codes tally
 }
 
 // rule is how patient one way of counting is.
@@ -39,7 +39,10 @@ var (
 	addressRule = rule{free: 100, first: time.Second, most: time.Minute, forget: time.Hour, excuse: 30 * time.Second} // a whole office
 	// Registrations count whatever comes of them: an address is taken or is not, and a stranger would like to know.
 	registerRule = rule{free: 20, first: 10 * time.Second, most: 10 * time.Minute, forget: time.Hour}
-	accountRule  = rule{free: 10, first: 50 * time.Millisecond, most: 2 * time.Second, forget: time.Hour}
+	// A code has six digits. Only who knows the password gets to guess one, so that the account itself may wait, wherever the tries come
+	// from: a day of them finds one code in some thousands.
+	codeRule    = rule{free: 5, first: 30 * time.Second, most: 15 * time.Minute, forget: 24 * time.Hour}
+	accountRule = rule{free: 10, first: 50 * time.Millisecond, most: 2 * time.Second, forget: time.Hour}
 )
 
 func (r rule) wait(failures int) time.Duration {
@@ -78,6 +81,7 @@ func newThrottle() *throttle {
 		accounts:  tally{rule: accountRule, young: map[place]count{}},
 
 		registrations: tally{rule: registerRule, young: map[place]count{}},
+		codes:         tally{rule: codeRule, young: map[place]count{}},
 	}
 }
 
@@ -143,6 +147,38 @@ func (t *throttle) Register(address string) error {
 	}
 	t.registrations.add(key, now)
 	return nil
+}
+
+// codeAttempt is a try of a code.
+type codeAttempt struct {
+	t       *throttle
+	account place
+}
+
+// Code counts a try of a code for an account. TooMany: as of Attempt.
+func (t *throttle) Code(account string) (codeAttempt, error) {
+	a, now := codeAttempt{t, placeOf("code", account)}, time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if wait := t.codes.left(a.account, now); wait > 0 {
+		return a, &session.Error{Code: session.TooMany, Op: "check code", Wait: wait}
+	}
+	t.codes.add(a.account, now)
+	return a, nil
+}
+
+// Right forgets the wrong ones.
+func (a codeAttempt) Right() {
+	a.t.mu.Lock()
+	defer a.t.mu.Unlock()
+	a.t.codes.set(a.account, count{})
+}
+
+// TakeBack is for a try that came to no verdict.
+func (a codeAttempt) TakeBack() {
+	a.t.mu.Lock()
+	defer a.t.mu.Unlock()
+	a.t.codes.takeBack(a.account, time.Now())
 }
 
 // attempt is one that was counted.

@@ -21,8 +21,9 @@ const accountPath = "account"
 
 // done says on the page what has just been done.
 var done = map[string]string{
-	"password": "Your password was changed. You are signed out everywhere else.",
-	"device":   "That device is signed out.",
+	"password":          "Your password was changed. You are signed out everywhere else.",
+	"authenticator-off": "Your password is enough to sign in again. You are signed out everywhere else.",
+	"device":            "That device is signed out.",
 }
 
 // account shows a person their account. It is no activity (T4).
@@ -41,7 +42,11 @@ func (g *Gateway) account(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		page.Sections = append(page.Sections, g.whoIs(account), g.waysIn())
+		ways, err := g.waysIn(r.Context(), account)
+		if err != nil {
+			return err
+		}
+		page.Sections = append(page.Sections, g.whoIs(account), ways)
 	} else {
 		page.Sections = append(page.Sections, ui.Section{Title: "Who you are", Rows: []ui.Row{{
 			Name: cmp.Or(claim(s, "name"), claim(s, "email"), s.Grant.Subject), Text: "Signed in with " + s.Grant.Provider,
@@ -73,10 +78,23 @@ func (g *Gateway) whoIs(account *accounts.Account) ui.Section {
 }
 
 // waysIn are the things that a person signs in with.
-func (g *Gateway) waysIn() ui.Section {
-	return ui.Section{Title: "Signing in", Rows: []ui.Row{
-		{Name: "Password", Link: ui.Link{URL: g.below("password"), Name: "Change"}},
-	}}
+func (g *Gateway) waysIn(ctx context.Context, account *accounts.Account) (ui.Section, error) {
+	f, err := g.Accounts.Factors(ctx, account)
+	ways := ui.Section{Title: "Signing in", Rows: []ui.Row{{Name: "Password", Link: ui.Link{URL: g.below("password"), Name: "Change"}}}}
+	if f.Authenticator.IsZero() {
+		ways.Rows = append(ways.Rows, ui.Row{
+			Name: "Authenticator app", Text: "Not set up. With it, signing in takes a second step", Link: ui.Link{URL: g.below("authenticator"), Name: "Set up"},
+		})
+		return ways, err
+	}
+	left := fmt.Sprintf("%d left", f.Recovery)
+	if f.Recovery == 0 {
+		left = "None left: without your app you cannot sign in"
+	}
+	ways.Rows = append(ways.Rows,
+		ui.Row{Name: "Authenticator app", Text: "Set up on " + f.Authenticator.Format("2 January 2006"), Link: ui.Link{URL: g.below("authenticator-off"), Name: "Turn off"}},
+		ui.Row{Name: "Recovery codes", Text: left, Link: ui.Link{URL: g.below("recovery"), Name: "Make new ones"}})
+	return ways, err
 }
 
 // below is the address of something that a person does to their account.
@@ -268,7 +286,7 @@ func (g *Gateway) takePassword(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	r = r.WithContext(context.WithoutCancel(r.Context()))
-	if _, err := g.reopen(w, r, account, s.Life.Remember); err != nil {
+	if _, err := g.reopen(w, r, account, s.Life.Remember, methodsOf(s)...); err != nil {
 		return err
 	}
 	g.backToAccount(w, r, "password")

@@ -13,12 +13,13 @@ import (
 
 // accountEndpoints is the part of the route table that is there with accounts of our own.
 func (g *Gateway) accountEndpoints() []endpoint {
-	return []endpoint{
+	return slices.Concat([]endpoint{
 		{"GET", accounts.SignInPath, document, g.signIn, "The page to sign in on, for a login that `login` began."},
 		{"POST", accounts.SignInPath, entry, g.takeSignIn, "Its form. Goes on to `callback/accounts` with a code, or shows the page again."},
+		{"POST", stepPath, entry, g.takeStep, "The second step of the same login, where the account has one: the `code` of an authenticator app, or a recovery code. Nothing is issued before it."},
 		{"GET", accounts.SignUpPath, document, g.signUp, "The page to register on. Not with `register: false`."},
 		{"POST", accounts.SignUpPath, entry, g.takeSignUp, "Its form."},
-		{"POST", "login", entry, g.loginJSON, "The same for a front end with a form of its own: `{\"identifier\", \"password\", \"remember\"?}` as `application/json`. 200 with the body of `GET session` and the cookies; with `tokens.delivery: memory` also `access_token`, `token_type` and `expires_in`. 422 `wrong_credentials` for whatever does not match."},
+		{"POST", "login", entry, g.loginJSON, "The same for a front end with a form of its own: `{\"identifier\", \"password\", \"code\"?, \"remember\"?}` as `application/json`. 200 with the body of `GET session` and the cookies; with `tokens.delivery: memory` also `access_token`, `token_type` and `expires_in`. 422 `wrong_credentials` for whatever does not match, `code_required` where the account has a second step: then the same again with the `code`; `wrong_code`."},
 		{"POST", "register", entry, g.registerJSON, "Registers by `{\"identifier\", \"password\", \"name\"?, \"remember\"?}` and signs in, as above. 409 `identifier_taken`; 422 `bad_identifier`, `password_short`, `password_long`, `password_common`. Not with `register: false`."},
 		{"POST", "password", guarded, g.changePassword, "Changes the password of the person who is signed in: `{\"current_password\", \"new_password\"}`. All other sessions of the person end; this one goes on under a new ticket, and is answered like `POST login`. 403 `wrong_password`."},
 		{"GET", accountPath, document, g.account, "The person's own account: who they are, what they sign in with, their devices. Not an activity. What is done there is a form, which carries a token of its page whatever `csrf` says."},
@@ -31,7 +32,7 @@ func (g *Gateway) accountEndpoints() []endpoint {
 		{"POST", introspectPath, machine, g.introspect, "For the APIs of `accounts.introspection` alone: whether an access token is good now, and what it says (RFC 7662). A form with `token`; `client_secret_basic` or `client_secret_post`. Of tokens of both formats."},
 		{"POST", revokePath, machine, g.revokeToken, "For the same: ends an access token before its time (RFC 7009), at once for whoever asks about it."},
 		{"GET", ".well-known/oauth-authorization-server", public, g.metadata, "The same (RFC 8414); also at the root of the host, with the prefix behind it."},
-	}
+	}, g.deedEndpoints())
 }
 
 // jwks publishes the keys.

@@ -21,6 +21,7 @@ func (g *Gateway) loginJSON(w http.ResponseWriter, r *http.Request) error {
 	var c struct {
 		Identifier string `json:"identifier"`
 		Password   string `json:"password"`
+		Code       string `json:"code"`
 		Remember   bool   `json:"remember"`
 	}
 	if err := readJSON(w, r, "sign in", &c); err != nil {
@@ -30,7 +31,11 @@ func (g *Gateway) loginJSON(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return g.welcome(w, r, account, c.Remember)
+	methods, err := g.secondStep(r, account, c.Code)
+	if err != nil {
+		return err
+	}
+	return g.welcome(w, r, account, c.Remember, methods...)
 }
 
 // registerJSON makes an account and signs in with it.
@@ -48,7 +53,7 @@ func (g *Gateway) registerJSON(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return g.welcome(w, r, account, c.Remember)
+	return g.welcome(w, r, account, c.Remember, accounts.ByPassword)
 }
 
 // changePassword ends all sessions of the person and begins a new one here: who knew the old password knows it no more.
@@ -65,7 +70,7 @@ func (g *Gateway) changePassword(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return g.welcome(w, r.WithContext(context.WithoutCancel(r.Context())), account, s.Life.Remember)
+	return g.welcome(w, r.WithContext(context.WithoutCancel(r.Context())), account, s.Life.Remember, methodsOf(s)...)
 }
 
 // exchangePassword gives the person who is signed in another password, and ends all of their sessions. The session that it returns is
@@ -99,7 +104,7 @@ func (g *Gateway) endEverywhere(r *http.Request, s *session.Session, why string)
 }
 
 // reopen opens a session for somebody who has just proved who they are.
-func (g *Gateway) reopen(w http.ResponseWriter, r *http.Request, account *accounts.Account, remember bool) (*session.Session, error) {
+func (g *Gateway) reopen(w http.ResponseWriter, r *http.Request, account *accounts.Account, remember bool, methods ...string) (*session.Session, error) {
 	intent := session.Intent{ReturnTo: "/", Remember: remember}
 	if old, err := g.Desk.Look(r.Context(), r); err == nil {
 		intent.Replaces = old.ID
@@ -110,7 +115,7 @@ func (g *Gateway) reopen(w http.ResponseWriter, r *http.Request, account *accoun
 	if err != nil {
 		return nil, err
 	}
-	grant, err := g.Accounts.Finish(r.Context(), pending, g.Accounts.Answer(pending, account, "pwd"))
+	grant, err := g.Accounts.Finish(r.Context(), pending, g.Accounts.Answer(pending, account, methods...))
 	if err != nil {
 		return nil, err
 	}
@@ -122,8 +127,8 @@ func (g *Gateway) reopen(w http.ResponseWriter, r *http.Request, account *accoun
 }
 
 // welcome opens a session like reopen, and answers with what the page may know of it.
-func (g *Gateway) welcome(w http.ResponseWriter, r *http.Request, account *accounts.Account, remember bool) error {
-	s, err := g.reopen(w, r, account, remember)
+func (g *Gateway) welcome(w http.ResponseWriter, r *http.Request, account *accounts.Account, remember bool, methods ...string) error {
+	s, err := g.reopen(w, r, account, remember, methods...)
 	if err != nil {
 		return err
 	}

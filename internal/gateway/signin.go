@@ -132,11 +132,7 @@ func (g *Gateway) take(w http.ResponseWriter, r *http.Request, s *sheet) error {
 		g.show(w, 0, pending, s, identifier, err)
 		return nil
 	}
-	w.Header().Set("Referrer-Policy", "no-referrer")
-	to := *g.Accounts.Callback()
-	to.RawQuery = g.Accounts.Answer(pending, account, "pwd").Encode()
-	http.Redirect(w, r, to.String(), http.StatusSeeOther)
-	return nil
+	return g.goOn(w, r, pending, account, accounts.ByPassword)
 }
 
 // beginAgain is for a page that was open for so long that its login is over: the person is asked once more, and keeps what they typed

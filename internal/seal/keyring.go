@@ -240,6 +240,19 @@ func (l *Lasting) Key() []byte { return l.key.get().value }
 // Sum returns 32 bytes that name text and tell nothing about it.
 func (l *Lasting) Sum(text []byte) [32]byte { return HMAC(l.Key(), text) }
 
+// Seal is Box.Seal for what is kept for years, like a secret that somebody shares with us. The price is that its key is never another.
+func (l *Lasting) Seal(plain, context []byte) []byte {
+	return sealWith(newAEAD(derive(l.Key(), "seal", 32)), KeyID{}, plain, context)
+}
+
+// Open returns what Seal sealed, or ErrOpen.
+func (l *Lasting) Open(sealed, context []byte) ([]byte, error) {
+	if len(sealed) < Overhead {
+		return nil, ErrOpen
+	}
+	return openWith(newAEAD(derive(l.Key(), "seal", 32)), sealed, context)
+}
+
 // Member is a key of a ring as people see it.
 type Member struct {
 	ID         KeyID

@@ -226,3 +226,37 @@ func TestKeyring_S8_OpensWhatASingleKeySealedBefore(t *testing.T) {
 		}
 	}
 }
+
+// What is sealed under a lasting key opens after every sealing key was replaced, for its purpose and context alone.
+func TestLasting_S5_S6_Seal(t *testing.T) {
+	old := NewKey()
+	ring, err := NewKeyring(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := ring.Lasting("secrets").Seal([]byte("plain"), []byte("ada"))
+	if again := ring.Lasting("secrets").Seal([]byte("plain"), []byte("ada")); string(again) == string(sealed) {
+		t.Error("the same text is sealed the same twice")
+	}
+	rotated, err := NewKeyring(NewKey(), old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plain, err := rotated.Lasting("secrets").Open(sealed, []byte("ada")); err != nil || string(plain) != "plain" {
+		t.Errorf("after a rotation: %q, %v", plain, err)
+	}
+	for name, open := range map[string]func() ([]byte, error){
+		"AnotherPurpose": func() ([]byte, error) { return ring.Lasting("others").Open(sealed, []byte("ada")) },
+		"AnotherContext": func() ([]byte, error) { return ring.Lasting("secrets").Open(sealed, []byte("eve")) },
+		"Cut":            func() ([]byte, error) { return ring.Lasting("secrets").Open(sealed[:10], []byte("ada")) },
+		"Altered": func() ([]byte, error) {
+			b := append([]byte{}, sealed...)
+			b[len(b)-1] ^= 1
+			return ring.Lasting("secrets").Open(b, []byte("ada"))
+		},
+	} {
+		if plain, err := open(); err != ErrOpen || plain != nil {
+			t.Errorf("%s: %q, %v", name, plain, err)
+		}
+	}
+}

@@ -4,6 +4,9 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
+
+	"rsc.io/qr"
 )
 
 // AccountPage shows a person what there is of theirs, in sections. Everything but Title may be left out.
@@ -18,6 +21,7 @@ type AccountPage struct {
 type Section struct {
 	Title, Text string
 	Rows        []Row
+	Codes       []string // to write down
 	Button      *Button
 }
 
@@ -38,7 +42,7 @@ type Button struct {
 func (p *Pages) Account(w http.ResponseWriter, a AccountPage) {
 	v := view{Title: a.Title, Text: a.Text, Notice: a.Notice, Wide: true}
 	for i, s := range a.Sections {
-		one := section{ID: "section-" + strconv.Itoa(i), Title: s.Title, Text: s.Text, Button: newButton(s.Button, "")}
+		one := section{ID: "section-" + strconv.Itoa(i), Title: s.Title, Text: s.Text, Codes: s.Codes, Button: newButton(s.Button, "")}
 		for j, r := range s.Rows {
 			id := one.ID + "-" + strconv.Itoa(j)
 			one.Rows = append(one.Rows, row{ID: id, Name: r.Name, Text: r.Text, Link: r.Link, Button: newButton(r.Button, id)})
@@ -54,6 +58,7 @@ func (p *Pages) Account(w http.ResponseWriter, a AccountPage) {
 type section struct {
 	ID, Title, Text string
 	Rows            []row
+	Codes           []string
 	Button          *button
 }
 
@@ -74,4 +79,47 @@ func newButton(b *Button, of string) *button {
 		return nil
 	}
 	return &button{Action: b.Action, Name: b.Name, Of: of, Fields: newForm("", b.Hidden, "").Fields}
+}
+
+// Scan is what another device reads from the screen.
+type Scan struct {
+	URI    string // shown as a QR code
+	Text   string // says what to do without a camera, and stands before Secret
+	Secret string // to type instead
+}
+
+// quiet is how many modules around a QR code stay white (ISO/IEC 18004 §6.3.8).
+const quiet = 4
+
+type scan struct {
+	Size               int
+	Path, Text, Secret string
+}
+
+// newScan draws the code as one path: no image has to be fetched, and the policy of the page stays as it is. What does not fit a QR
+// code is shown without one.
+func newScan(s *Scan) *scan {
+	if s == nil {
+		return nil
+	}
+	v := &scan{Text: s.Text, Secret: s.Secret}
+	code, err := qr.Encode(s.URI, qr.M)
+	if err != nil {
+		return v
+	}
+	v.Size = code.Size + 2*quiet
+	var path strings.Builder
+	for y := range code.Size {
+		for x := 0; x < code.Size; x++ {
+			from := x
+			for x < code.Size && code.Black(x, y) {
+				x++
+			}
+			if n := strconv.Itoa(x - from); x > from {
+				path.WriteString("M" + strconv.Itoa(from+quiet) + " " + strconv.Itoa(y+quiet) + "h" + n + "v1h-" + n + "z")
+			}
+		}
+	}
+	v.Path = path.String()
+	return v
 }

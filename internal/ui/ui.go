@@ -137,6 +137,7 @@ type FormPage struct {
 	Action      string     // path on our own origin
 	Hidden      url.Values // fields that nobody sees
 	Inputs      []Input
+	Scan        *Scan
 	Wrong       string // what is wrong with all of it, as a sentence
 	Button      string
 	Links       []Link // other ways
@@ -160,6 +161,7 @@ type Link struct{ URL, Name string }
 // script or a pointer to go on.
 func (p *Pages) Form(w http.ResponseWriter, status int, f FormPage) {
 	v := view{Title: f.Title, Text: f.Text, Wrong: f.Wrong, Form: newForm(f.Action, f.Hidden, f.Button)}
+	v.Scan = newScan(f.Scan)
 	v.Failed = f.Wrong != "" || slices.ContainsFunc(f.Inputs, wrong)
 	focus := slices.IndexFunc(f.Inputs, wrong)
 	if focus < 0 {
@@ -188,6 +190,7 @@ type view struct {
 	Text      string
 	Notice    string
 	Wrong     string
+	Scan      *scan
 	Choices   []Choice
 	Sections  []section
 	Form      *form

@@ -39,10 +39,13 @@ func every(p *Pages, s, u string) map[string]func(http.ResponseWriter) {
 				},
 			})
 		},
+		"scan": func(w http.ResponseWriter) {
+			p.Form(w, 200, FormPage{Title: s, Action: u, Button: s, Scan: &Scan{URI: "otpauth://totp/" + s, Text: s, Secret: s}})
+		},
 		"account": func(w http.ResponseWriter) {
 			b := &Button{Action: u, Name: s, Hidden: url.Values{s: {s}}}
 			p.Account(w, AccountPage{Title: s, Text: s, Notice: s, Links: []Link{{u, s}}, Sections: []Section{
-				{Title: s, Text: s, Rows: []Row{{Name: s, Text: s, Button: b}, {Name: s, Link: Link{u, s}}}}, {Title: s, Button: b},
+				{Title: s, Text: s, Rows: []Row{{Name: s, Text: s, Button: b}, {Name: s, Link: Link{u, s}}}}, {Title: s, Codes: []string{s, s}, Button: b},
 			}})
 		},
 		"submit": func(w http.ResponseWriter) { p.Submit(w, u, url.Values{s: {s}, "other": {s, s}}) },
@@ -92,8 +95,8 @@ func text(n *html.Node) string {
 
 func TestPages_H3_H5_H6_Headers(t *testing.T) {
 	status := map[string]int{"error": 502, "error without anything": 500, "forbidden": 403, "form": 422}
-	formAction := map[string]string{"submit": "https:", "form": "'self'", "account": "'self'"}
-	referrer := map[string]string{"submit": "strict-origin", "form": "same-origin", "account": "same-origin"}
+	formAction := map[string]string{"submit": "https:", "form": "'self'", "account": "'self'", "scan": "'self'"}
+	referrer := map[string]string{"submit": "strict-origin", "form": "same-origin", "account": "same-origin", "scan": "same-origin"}
 	for name, write := range every(New(prefix), "word", "https://op.example/end") {
 		t.Run(name, func(t *testing.T) {
 			response, _ := read(t, write)

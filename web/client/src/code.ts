@@ -22,6 +22,8 @@ export const codes = [
   "login_weak", // the person did not sign in as strongly as the configuration asks (acr)
   "wrong_credentials", // no account of ours has this identifier and this password, or it may not sign in
   "wrong_password", // the current password, asked for before a change, is not right
+  "code_required", // the password is right, and the account has a second factor
+  "wrong_code", // a code of the second factor is not good, or was used before
   "password_short", // a new password has too few characters
   "password_long", // a new password has more bytes than are taken
   "password_common", // a new password is one of those that are tried first
