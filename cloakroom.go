@@ -175,8 +175,12 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	}
 	g.renewer = session.NewRenewer(sessions, func(name string) (session.Provider, bool) { p, ok := g.providers[name]; return p, ok }, sink)
 	desk := session.NewDesk(sessions, deliver, g.renewer, cfg.Session, sink)
+	pages := ui.New(prefix)
+	if err := pages.Dress(cfg.Pages); err != nil {
+		return nil, fmt.Errorf("cloakroom: pages: %w", err)
+	}
 	answers := &answer.Answers{
-		Prefix: prefix, Jar: jar, Pages: ui.New(prefix), Log: cfg.Observe.Log, Metrics: metrics,
+		Prefix: prefix, Jar: jar, Pages: pages, Log: cfg.Observe.Log, Metrics: metrics,
 	}
 	g.answers = answers
 	g.live = proxy.NewLive(desk)

@@ -16,6 +16,7 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/oidc"
 	"github.com/cloakroom-go/cloakroom/internal/proxy"
 	"github.com/cloakroom-go/cloakroom/internal/storage"
+	"github.com/cloakroom-go/cloakroom/internal/ui"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -106,6 +107,10 @@ type (
 	//   - LoginsPer int: logins one address may begin in a minute; default 60
 	//   - LoginsInAll int: logins all addresses together may begin in a minute; default 6000
 	EndpointOptions = gateway.Options
+	// PageOptions are how our own pages look.
+	//   - Style string: file with a style sheet that comes after ours
+	//   - Logo string: file with an image in the place of ours: svg, png, jpg or webp
+	PageOptions = ui.Options
 	// GuardOptions say which other origins may use the session.
 	//   - Origins []string: exact scheme://host[:port], no wildcard; trusted as our own pages are
 	//   - OriginHeaders []string: more headers that scripts on these origins may send
@@ -136,6 +141,7 @@ type Config struct {
 	Tokens    TokenOptions
 	Endpoints EndpointOptions
 	Guard     GuardOptions
+	Pages     PageOptions
 	Routes    []Route
 	Trusted   []netip.Prefix // proxies in front of us, whose X-Forwarded-For counts
 	Observe   Observe

@@ -58,6 +58,8 @@ func options(f *form, c *Config) {
 
 	f.text(&c.TLS.Cert, "tls.cert", "", "File with the certificate and its chain, PEM. Read again when it changes.", f.there)
 	f.text(&c.TLS.Key, "tls.key", "", "File with the certificate's key, PEM.", f.there)
+	f.text(&c.Pages.Style, "pages.style", "", "File with a style sheet for Cloakroom's own pages, which comes after theirs.", f.there)
+	f.text(&c.Pages.Logo, "pages.logo", "", "File with an image for them, in the place of Cloakroom's: `.svg`, `.png`, `.jpg` or `.webp`.", f.there)
 	f.text(&c.Endpoints.SignedOut, "logout.signed_out", "", "Path to go to after logout; without it a page of Cloakroom's own.", landing)
 	f.words(&c.Endpoints.ClearSite, "logout.clear_site", []string{"cache"}, "`Clear-Site-Data` at logout: `cache`, `storage`.", oneOf("cache", "storage"))
 	f.count(&c.Endpoints.LoginsPer, "limits.logins_per_address", 60, 1, "Logins that one address may begin in a minute.")
@@ -406,7 +408,7 @@ func (f *form) paths(c *Config) {
 			r.Files = f.beside(r.Files)
 		}
 	}
-	for _, p := range []*string{&c.TLS.Cert, &c.TLS.Key} {
+	for _, p := range []*string{&c.TLS.Cert, &c.TLS.Key, &c.Pages.Style, &c.Pages.Logo} {
 		if *p != "" {
 			*p = f.beside(*p)
 		}

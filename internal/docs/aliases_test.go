@@ -23,8 +23,8 @@ func TestAliases_ListTheirFields(t *testing.T) {
 		"CookieOptions": reflect.TypeFor[cloakroom.CookieOptions](), "EndpointOptions": reflect.TypeFor[cloakroom.EndpointOptions](),
 		"GuardOptions": reflect.TypeFor[cloakroom.GuardOptions](), "FileOptions": reflect.TypeFor[cloakroom.FileOptions](),
 		"Accounts": reflect.TypeFor[cloakroom.Accounts](), "PasswordHash": reflect.TypeFor[cloakroom.PasswordHash](),
-		"AccountTokens": reflect.TypeFor[cloakroom.AccountTokens](),
-		"TokenOptions":  reflect.TypeFor[cloakroom.TokenOptions](),
+		"PageOptions": reflect.TypeFor[cloakroom.PageOptions](), "AccountTokens": reflect.TypeFor[cloakroom.AccountTokens](),
+		"TokenOptions": reflect.TypeFor[cloakroom.TokenOptions](),
 	}
 	comments := internalAliases(t, "config.go")
 	for name := range comments {

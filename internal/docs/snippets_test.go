@@ -89,7 +89,7 @@ func TestSnippets_ConfigurationsAreAccepted(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"cloakroom.key": cloakroom.NewKey(), "cloakroom-2.key": cloakroom.NewKey(), "client.secret": "s3cr3t", "billing.key": cloakroom.NewKey(),
-		"cert.pem": "-", "key.pem": "-", "dist/index.html": "<!doctype html>",
+		"cert.pem": "-", "key.pem": "-", "brand.css": "-", "brand.svg": "-", "dist/index.html": "<!doctype html>",
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {

@@ -21,6 +21,11 @@ func (p *Pages) add(name, contentType string) string {
 	if err != nil {
 		panic(err) // the folder is embedded: only a wrong name gets here, and every test would
 	}
+	return p.keep(name, contentType, content)
+}
+
+// keep serves content under an address that changes with it.
+func (p *Pages) keep(name, contentType string, content []byte) string {
 	sum := sha256.Sum256(content)
 	ext := path.Ext(name)
 	hashed := strings.TrimSuffix(name, ext) + "-" + hex.EncodeToString(sum[:6]) + ext

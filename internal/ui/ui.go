@@ -8,10 +8,14 @@ import (
 	"bytes"
 	"cmp"
 	"embed"
+	"errors"
+	"fmt"
 	"html/template"
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,6 +35,44 @@ type Pages struct {
 	prefix              string
 	assets              map[string]asset // by file name, hash included
 	style, mark, submit string           // addresses
+	more, logo          string           // of Options, or ""
+}
+
+// Options are how the pages look.
+type Options struct {
+	Style string // file with a style sheet that comes after ours
+	Logo  string // file with an image in the place of ours: svg, png, jpg or webp
+}
+
+// mostLook bounds the files of Options, in bytes: every visitor gets them.
+const mostLook = 256 << 10
+
+// logos are the kinds of images that a logo can be.
+var logos = map[string]string{".svg": "image/svg+xml; charset=utf-8", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
+
+// Dress has the pages look like o says. It reads the files once.
+func (p *Pages) Dress(o Options) error {
+	take := func(name, file, contentType string) (string, error) {
+		content, err := os.ReadFile(file)
+		if err == nil && len(content) > mostLook {
+			err = fmt.Errorf("%s has %d bytes; at most %d are taken", file, len(content), mostLook)
+		}
+		if err != nil {
+			return "", err
+		}
+		return p.keep(name+strings.ToLower(filepath.Ext(file)), contentType, content), nil
+	}
+	var err1, err2 error
+	if o.Style != "" {
+		p.more, err1 = take("style", o.Style, "text/css; charset=utf-8")
+	}
+	if o.Logo != "" {
+		kind, known := logos[strings.ToLower(filepath.Ext(o.Logo))]
+		if p.logo, err2 = take("logo", o.Logo, kind); !known {
+			err2 = fmt.Errorf("%s is none of svg, png, jpg, webp", o.Logo)
+		}
+	}
+	return errors.Join(err1, err2)
 }
 
 // New returns the pages of a gateway whose endpoints live under prefix, such as "/auth/". It begins and ends with a slash.
@@ -201,6 +243,7 @@ type view struct {
 	Passing             bool   // shown late, because it is mostly gone by then
 	Wide                bool   // more to read than a ticket has room for
 	Style, Mark, Script string // addresses
+	More, Logo          string
 }
 
 type link struct {
@@ -271,7 +314,7 @@ func (c policy) String() string {
 
 // write answers with v.
 func (p *Pages) write(w http.ResponseWriter, status int, v view, c policy) {
-	v.Style, v.Mark = p.style, p.mark
+	v.Style, v.Mark, v.More, v.Logo = p.style, p.mark, p.more, p.logo
 	var body bytes.Buffer
 	if err := pages.Execute(&body, v); err != nil { // a fault of ours: the tests run every page
 		http.Error(w, "Something went wrong.", http.StatusInternalServerError)

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -534,5 +536,52 @@ func TestAccount_ButtonsSayWhatTheyAreAbout(t *testing.T) {
 	}
 	if !slices.ContainsFunc(nodes, func(n *html.Node) bool { return attribute(n, "role") == "status" && text(n) == "Done." }) {
 		t.Error("what was done is not announced")
+	}
+}
+
+// A style sheet and a logo of one's own come with every page, under addresses of ours, and nothing else may be put there.
+func TestDress(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	style, logo := file("own.css", "body { color: red }"), file("own.svg", "<svg/>")
+	p := New(prefix)
+	if err := p.Dress(Options{Style: style, Logo: logo}); err != nil {
+		t.Fatal(err)
+	}
+	for name, write := range every(p, "word", "/next") {
+		_, nodes := read(t, write)
+		var sheets []string
+		for _, n := range named(nodes, "link") {
+			if attribute(n, "rel") == "stylesheet" {
+				sheets = append(sheets, attribute(n, "href"))
+			}
+		}
+		images := named(nodes, "img")
+		if len(sheets) != 2 || len(images) != 1 || len(named(nodes, "svg")) != 0 {
+			t.Fatalf("%s: style sheets %v, %d images", name, sheets, len(images))
+		}
+		for address, want := range map[string]string{sheets[1]: "body { color: red }", attribute(images[0], "src"): "<svg/>"} {
+			w := httptest.NewRecorder()
+			p.Assets().ServeHTTP(w, httptest.NewRequest("GET", address, nil))
+			if w.Code != 200 || w.Body.String() != want {
+				t.Errorf("%s: %s is %d %q", name, address, w.Code, w.Body)
+			}
+		}
+	}
+	for want, o := range map[string]Options{
+		"no such file":               {Style: filepath.Join(dir, "none.css")},
+		"none of svg, png, jpg":      {Logo: file("own.gif", "GIF89a")},
+		"at most 262144 are taken":   {Style: file("large.css", strings.Repeat(" ", mostLook+1))},
+		"large.png has 262145 bytes": {Logo: file("large.png", strings.Repeat(" ", mostLook+1))},
+	} {
+		if err := New(prefix).Dress(o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
 	}
 }
