@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"context"
+	"fmt"
 	"regexp"
 	"runtime/metrics"
 	"slices"
@@ -269,21 +270,34 @@ func TestSignIn_U6_SameAnswerAndSameTime(t *testing.T) {
 	attempts := []struct{ identifier, password string }{
 		{ada, "wrong " + password}, {"nobody@example.com", password}, {"gone@example.com", password}, {"no address", password},
 	}
-	took := make([][]time.Duration, len(attempts))
-	for range 60 {
-		for i, v := range attempts {
-			a.throttle = newThrottle()
-			start := time.Now()
-			_, err := a.SignIn(context.Background(), v.identifier, v.password, home)
-			took[i] = append(took[i], time.Since(start))
-			wantCode(t, err, session.WrongCredentials)
+	// The fastest of many, in turn: what else the machine does only adds. And a few times over, because it may add to all of one kind:
+	// a difference that is ours is there every time.
+	differ := func() string {
+		fastest := make([]time.Duration, len(attempts))
+		for round := range 60 {
+			for i := range attempts {
+				i = (round + i) % len(attempts)
+				a.throttle = newThrottle()
+				start := time.Now()
+				_, err := a.SignIn(context.Background(), attempts[i].identifier, attempts[i].password, home)
+				if took := time.Since(start); fastest[i] == 0 || took < fastest[i] {
+					fastest[i] = took
+				}
+				wantCode(t, err, session.WrongCredentials)
+			}
 		}
+		for i, v := range attempts[1:] {
+			if got, want := fastest[i+1], fastest[0]; got < want*7/10 || got > want*14/10 {
+				return fmt.Sprintf("%s takes %s, a wrong password %s", v.identifier, got, want)
+			}
+		}
+		return ""
 	}
-	median := func(d []time.Duration) time.Duration { slices.Sort(d); return d[len(d)/2] }
-	want := median(took[0])
-	for i, v := range attempts[1:] {
-		if got := median(took[i+1]); got < want*7/10 || got > want*14/10 {
-			t.Errorf("%s takes %s, a wrong password %s", v.identifier, got, want)
-		}
+	why := differ()
+	for tries := 1; why != "" && tries < 5; tries++ {
+		why = differ()
+	}
+	if why != "" {
+		t.Error(why)
 	}
 }
