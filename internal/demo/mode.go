@@ -54,7 +54,8 @@ func (m *Mode) complete() error {
 // house is the gateway of the demonstration, which can be exchanged for one of another mode while people are in it. Each is built
 // once and kept: what began with it ends with it.
 type house struct {
-	build func(Mode) (*cloakroom.Gateway, error)
+	build      func(Mode) (*cloakroom.Gateway, error)
+	laboratory bool // there is one
 
 	current atomic.Pointer[furnished]
 	mu      sync.Mutex
@@ -143,7 +144,10 @@ func (h *house) serveMode(w http.ResponseWriter, r *http.Request) {
 		}
 		forgetTokens(w, r)
 	}
-	writeJSON(w, http.StatusOK, h.mode())
+	writeJSON(w, http.StatusOK, struct {
+		Mode
+		Laboratory bool `json:"laboratory"`
+	}{h.mode(), h.laboratory})
 }
 
 // forgetTokens clears the cookies with a token that the gateway of before has set: the next one may not know them for its own, and

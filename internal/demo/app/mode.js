@@ -27,6 +27,7 @@ export async function startMode({ changed, failed }) {
 
   function show(mode) {
     for (const select of selects) select.value = mode[select.id];
+    $("laboratory").hidden = !mode.laboratory;
     $("mode-text").textContent = selects.map(({ value }) => said[value]).join(" ");
     $("mode-flags").textContent = `cloakroom demo --storage ${mode.storage} --delivery ${mode.delivery} --csrf ${mode.csrf}`;
   }

@@ -124,8 +124,26 @@ func (v *visit) replay(ctx context.Context, method, path string, form url.Values
 func (v *visit) replayed(ctx context.Context, cookies, method, path string, form url.Values, headers ...string) (reply, error) {
 	d := v.newDevice(v.origin(), v.served())
 	d.Jar = nil
-	headers = append([]string{"Cookie", cookies, "Origin", v.origin().String(), "Sec-Fetch-Site", "same-origin", "X-CSRF-Token", "1"}, headers...)
-	return d.send(ctx, method, v.origin().String()+path, form, headers...)
+	headers = append([]string{"Cookie", cookies}, headers...)
+	return d.as(ctx, method, v.origin(), path, form, headers...)
+}
+
+// as sends a request as a page of the app does: a write with the token that its session is told, where the gateway wants one.
+func (d *device) as(ctx context.Context, method string, app *url.URL, path string, form url.Values, headers ...string) (reply, error) {
+	headers = append([]string{"Origin", app.String(), "Sec-Fetch-Site", "same-origin", "X-CSRF-Token", "1"}, headers...)
+	if method != http.MethodGet {
+		var s struct {
+			Token string `json:"csrf_token"`
+		}
+		got, err := d.send(ctx, http.MethodGet, app.String()+"/auth/session", nil, headers...)
+		if err != nil {
+			return reply{}, err
+		}
+		if json.Unmarshal(got.body, &s) == nil && s.Token != "" {
+			headers = append(headers, "X-CSRF-Token", s.Token)
+		}
+	}
+	return d.send(ctx, method, app.String()+path, form, headers...)
 }
 
 // mint returns a good access token of somebody, which came by no gateway.

