@@ -31,7 +31,7 @@ func usersCommand() *cobra.Command {
 		Long: "People of our own: the accounts of the configuration. These commands work on their database, whether or not a gateway runs.\n" +
 			"One that runs ends the sessions of whoever is disabled or reset within a second.",
 	}
-	users.AddCommand(addUserCommand(), listUsersCommand(), disableUserCommand(), enableUserCommand(), resetUserCommand())
+	users.AddCommand(addUserCommand(), listUsersCommand(), disableUserCommand(), enableUserCommand(), resetUserCommand(), importUsersCommand())
 	return users
 }
 

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -220,7 +219,7 @@ func (a *Accounts) Add(ctx context.Context, r Registration) (*Account, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(r.Name) > mostDisplayName || !utf8.ValidString(r.Name) || strings.ContainsFunc(r.Name, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+	if !goodName(r.Name) {
 		return nil, session.Fail(session.BadRequest, "register", "a name of more than %d bytes, or not printable", mostDisplayName)
 	}
 	if r.Hash != "" {

@@ -32,7 +32,7 @@ func newRing() *seal.Keyring {
 	return ring
 }
 
-func openFile(t *testing.T, path string) *sql.DB {
+func openFile(t testing.TB, path string) *sql.DB {
 	t.Helper()
 	db, err := sqlite.OpenAccounts(context.Background(), path)
 	if err != nil {
