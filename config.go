@@ -46,8 +46,22 @@ type (
 	//   - Title string: what they are called where people choose where to sign in; default "Account of this site"
 	//   - Hash PasswordHash: what guessing a password costs: Memory, Time, Threads, InsecureCheap
 	//   - Tokens AccountTokens: the access tokens: Format, Issuer, Lifetime, Audience, Algorithm, Claims
+	//   - Users Users: a user table of your own, in the place of ours; Database then has the signing keys alone
 	//   - APIs map[string]string: who may ask about access tokens (RFC 7662) and revoke them (RFC 7009): secrets by client_id
 	Accounts = accounts.Options
+	// Users is a user table of your own, for Accounts.Users: people sign in on our page or by JSON, and you say who they are.
+	//   - SignIn(ctx, identifier, password string) (*User, error): nil for nobody
+	//   - Find(ctx, subject string) (*User, error): somebody as they are now; nil ends their sessions at the next renewal
+	Users = accounts.Users
+	// User is somebody in Users.
+	//   - Subject string: who it is, for good: up to 128 printable characters of ASCII, without spaces
+	//   - Email string: "" for none
+	//   - EmailVerified bool: the address is known to be theirs
+	//   - Username string: "" for none
+	//   - Name string: how they want to be called
+	//   - Claims map[string]any: what else is known, up to 4 KiB of JSON
+	//   - Version string: of the credentials; whatever was signed in to under another ends at its next renewal
+	User = accounts.User
 	// PasswordHash is the cost of an argon2id hash.
 	//   - Memory int: KiB; default 47104
 	//   - Time int: passes over the memory; default 1

@@ -15,7 +15,7 @@ var floors = map[string]int{
 	"session": 1, "internal/guard": 2, "internal/issuer": 2,
 	"internal/oidc": 3, "internal/storage": 3, "internal/delivery": 3, "internal/answer": 3, "internal/files": 3, "verify": 3,
 	"internal/accounts": 3, "store/memory": 3, "store/sqlite": 3,
-	"internal/gateway": 4, "internal/proxy": 4, "internal/control": 4,
+	"internal/gateway": 4, "internal/hook": 4, "internal/proxy": 4, "internal/control": 4,
 	"":       5,
 	"config": 6, "internal/demo/lab": 6,
 	"internal/demo": 7,

@@ -13,6 +13,7 @@ import (
 	"github.com/cloakroom-go/cloakroom"
 	"github.com/cloakroom-go/cloakroom/internal/accounts"
 	"github.com/cloakroom-go/cloakroom/internal/delivery"
+	"github.com/cloakroom-go/cloakroom/internal/hook"
 	browser "github.com/cloakroom-go/cloakroom/internal/origin"
 	"github.com/cloakroom-go/cloakroom/internal/seal"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -116,6 +117,12 @@ func people(f *form, c *Config) {
 	f.word(&a.Tokens.Algorithm, "accounts.tokens.alg", "ES256", accounts.Algorithms, "What access tokens are signed with. Another one takes over 10 minutes after the start.")
 	f.words(&a.Tokens.Claims, "accounts.tokens.claims", nil, "What an access token says of the person beside `sub`, like `email`.", claim, tokenClaim)
 	f.each("accounts.introspection", "CLIENT_ID", "APIs that may ask whether an access token is good (RFC 7662), and revoke one (RFC 7009), by their `client_id`.", func(f *form, name string) { api(f, name, a) })
+	var h hook.Options
+	f.text(&h.URL, "accounts.hook.url", "", "A program of yours that says who people are, in place of accounts here: its address, `https`, or `http` on this machine. [How](accounts.md#a-user-table-of-your-own).", wireURL)
+	var s secret
+	f.secret(&s, "accounts.hook.secret", "What questions to it are signed with: at least 32 characters, `whsec_` and base64 or any others.", oneLine, hookSecret)
+	h.Secret = string(s)
+	f.duration(&h.Timeout, "accounts.hook.timeout", 5*time.Second, 100*time.Millisecond, 10*time.Second, "How long it may take to answer; at most 10s.")
 	a.RegisterOff = !register
 	if f.docs != nil || !f.any("accounts.") {
 		return
@@ -123,7 +130,32 @@ func people(f *form, c *Config) {
 	if err := a.Hash.Check(); err != nil {
 		f.conflict("accounts.hash", "%s", err)
 	}
+	foreign(f, h, a)
 	c.Accounts = a
+}
+
+// foreign puts a hook in the place of accounts here.
+func foreign(f *form, h hook.Options, a *cloakroom.Accounts) {
+	switch {
+	case !f.any("accounts.hook."):
+		return
+	case !f.has("accounts.hook.url"):
+		f.wrong(f.where("accounts.hook"), "accounts.hook.url is missing: write where your program answers")
+	case !f.has("accounts.hook.secret"):
+		f.wrong(f.where("accounts.hook"), "accounts.hook.secret is missing: make one with: cloakroom keys new > hook.key; then write secret: {file: hook.key}")
+	case h.URL != "" && h.Secret != "":
+		users, err := hook.New(h)
+		if err != nil {
+			f.conflict("accounts.hook", "%s", err)
+			return
+		}
+		a.Users = users
+	}
+	for _, key := range []string{"accounts.register", "accounts.hash"} {
+		if f.has(key) || f.any(key+".") {
+			f.conflict(key, "this is for accounts that are here; with accounts.hook they are where it answers")
+		}
+	}
 }
 
 // api reads the secret of an API that asks about tokens.

@@ -16,6 +16,7 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/accounts"
 	"github.com/cloakroom-go/cloakroom/internal/delivery"
 	"github.com/cloakroom-go/cloakroom/internal/files"
+	"github.com/cloakroom-go/cloakroom/internal/hook"
 	"github.com/cloakroom-go/cloakroom/internal/issuer"
 	"github.com/cloakroom-go/cloakroom/internal/oidc"
 	browser "github.com/cloakroom-go/cloakroom/internal/origin"
@@ -281,6 +282,9 @@ func dsn(v value) error {
 
 // apiSecret is what machines know each other by.
 func apiSecret(v value) error { return accounts.CheckSecret(v.text) }
+
+// hookSecret is what questions to a hook are signed with.
+func hookSecret(v value) error { return hook.CheckSecret(v.text) }
 
 // accountsDSN names a database for accounts.
 func accountsDSN(v value) error {

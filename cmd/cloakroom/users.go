@@ -50,6 +50,9 @@ func openDirectory(ctx context.Context, path string) (*directory, error) {
 	if k.Accounts == nil {
 		return nil, configError{hinted{fmt.Errorf("%s: there are no accounts", k.File), "accounts: {database: sqlite:accounts.db} switches them on"}}
 	}
+	if k.Accounts.Users != nil {
+		return nil, configError{hinted{fmt.Errorf("%s: the people are where accounts.hook answers", k.File), "add, disable and reset them there"}}
+	}
 	db, err := config.OpenAccounts(ctx, k.AccountsDSN)
 	if err != nil {
 		return nil, err

@@ -102,12 +102,15 @@ func (a *Accounts) JWKS() jose.JSONWebKeySet { return jose.JSONWebKeySet{Keys: a
 func (a *Accounts) Login() string { return a.o.Login }
 
 // Registers reports whether people may register by themselves.
-func (a *Accounts) Registers() bool { return !a.o.RegisterOff }
+func (a *Accounts) Registers() bool { return !a.o.RegisterOff && !a.Foreign() }
 
 // SignIn returns the account of an identifier, if the password is right and it may sign in. address is the client's. WrongCredentials
 // is the one answer to an unknown identifier, a wrong password and a disabled account, and takes the same time for all of them.
 // TooMany: too many were wrong; its wait says when to come again. ProviderDown: the database is away, or too many wait.
 func (a *Accounts) SignIn(ctx context.Context, identifier, password, address string) (*Account, error) {
+	if a.Foreign() {
+		return a.signInForeign(ctx, identifier, password, address)
+	}
 	key, err := keyOf(a.o.Login, strings.TrimSpace(identifier))
 	if err != nil {
 		key = "" // nobody can be called so: it is an unknown identifier like others

@@ -25,6 +25,7 @@ type Account struct {
 	Claims        map[string]any // what else is known of the person
 
 	epoch    int64
+	version  string // in its place, for people of Users
 	password string // its hash
 }
 

@@ -100,7 +100,7 @@ func (p *person) row(login, id string, now time.Time) (*row, error) {
 		}
 	}
 	if p.Subject != "" {
-		if r.id = p.Subject; len(r.id) > mostSubject || strings.ContainsFunc(r.id, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		if r.id = p.Subject; !goodSubject(r.id) {
 			bad("sub", fmt.Errorf("it is no more than %d printable ASCII characters without spaces", mostSubject))
 		}
 	}

@@ -127,7 +127,7 @@ func (a *Accounts) open(text, challenge string) (c code, err error) {
 
 // current returns an account that may go on since an epoch of its credentials; nil: it may not.
 func (a *Accounts) current(ctx context.Context, id, epoch string) (*Account, error) {
-	account, err := a.db.byID(ctx, id)
+	account, err := a.find(ctx, id)
 	if err != nil || account == nil || !account.Disabled.IsZero() || account.Epoch() != epoch {
 		return nil, err
 	}
@@ -166,6 +166,9 @@ func (a *Accounts) End(context.Context, session.Grant, *url.URL, string) (*url.U
 // Probe says whether the accounts can be read now.
 func (a *Accounts) Probe(ctx context.Context) error {
 	_, err := a.db.byID(ctx, "")
+	if prober, ok := a.o.Users.(session.Prober); ok && err == nil {
+		return prober.Probe(ctx)
+	}
 	return err
 }
 
@@ -194,7 +197,7 @@ func (a *Accounts) verifyJWT(ctx context.Context, token, audience string) (sessi
 	if err != nil {
 		return session.Grant{}, err
 	}
-	account, err := a.db.byID(ctx, access.Subject)
+	account, err := a.find(ctx, access.Subject)
 	if err != nil {
 		return session.Grant{}, err
 	}
@@ -220,7 +223,12 @@ func (a *Accounts) bearing(token, subject string, claims map[string]any, expires
 }
 
 // Epoch names the credentials that the account has now. What was signed in under others is over.
-func (a *Account) Epoch() string { return strconv.FormatInt(a.epoch, 10) }
+func (a *Account) Epoch() string {
+	if a.version != "" {
+		return a.version
+	}
+	return strconv.FormatInt(a.epoch, 10)
+}
 
 // claims is what is known of a person, by the names of OpenID Connect Core §5.1. Never a hash, never a secret.
 func (a *Account) claims() map[string]any {

@@ -88,7 +88,7 @@ var firstKey = regexp.MustCompile(`(?m)^[a-z_]+:`)
 func TestSnippets_ConfigurationsAreAccepted(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
-		"cloakroom.key": cloakroom.NewKey(), "cloakroom-2.key": cloakroom.NewKey(), "client.secret": "s3cr3t", "billing.key": cloakroom.NewKey(),
+		"cloakroom.key": cloakroom.NewKey(), "cloakroom-2.key": cloakroom.NewKey(), "client.secret": "s3cr3t", "billing.key": cloakroom.NewKey(), "hook.key": cloakroom.NewKey(),
 		"cert.pem": "-", "key.pem": "-", "brand.css": "-", "brand.svg": "-", "dist/index.html": "<!doctype html>",
 	} {
 		path := filepath.Join(dir, name)
@@ -183,6 +183,10 @@ var surroundings = []struct{ page, imports, header string }{
 	{
 		"docs/accounts.md", `"context"; "net/http"; "github.com/cloakroom-go/cloakroom"; "github.com/cloakroom-go/cloakroom/session"; "github.com/cloakroom-go/cloakroom/store/sqlite"`,
 		"func run(ctx context.Context, key string, store session.Store, mux *http.ServeMux) error {",
+	},
+	{
+		"docs/accounts.md", `"context"; "database/sql"; "github.com/cloakroom-go/cloakroom"`,
+		"type table struct{ cloakroom.Users }\nfunc run(cfg *cloakroom.Config, signing *sql.DB, db cloakroom.Users) error {",
 	},
 	{"docs/api.md", `"net/http"; "os"; "github.com/cloakroom-go/cloakroom/verify"`, "func run(mux *http.ServeMux, notes http.Handler) error {"},
 }

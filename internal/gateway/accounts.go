@@ -35,6 +35,12 @@ func (g *Gateway) accountEndpoints() []endpoint {
 	}, g.deedEndpoints())
 }
 
+// foreignPaths are the endpoints that are there for people of somebody else's user table: they sign in, and change nothing here.
+var foreignPaths = []string{
+	accounts.SignInPath, "login", "jwks", introspectPath, revokePath,
+	".well-known/openid-configuration", ".well-known/oauth-authorization-server",
+}
+
 // jwks publishes the keys.
 func (g *Gateway) jwks(w http.ResponseWriter, _ *http.Request) error {
 	return publish(w, "application/jwk-set+json", g.Accounts.JWKS())

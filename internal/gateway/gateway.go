@@ -125,7 +125,11 @@ func (g *Gateway) table() []endpoint {
 		all = slices.DeleteFunc(all, func(e endpoint) bool { return e.path == "token" }) // there is no token for a page to have
 	}
 	if g.Accounts != nil {
-		all = append(all, g.accountEndpoints()...)
+		own := g.accountEndpoints()
+		if g.Accounts.Foreign() {
+			own = slices.DeleteFunc(own, func(e endpoint) bool { return !slices.Contains(foreignPaths, e.path) })
+		}
+		all = append(all, own...)
 		if !g.Accounts.Registers() {
 			all = slices.DeleteFunc(all, func(e endpoint) bool {
 				return e.path == accounts.SignUpPath || e.path == "register" && e.access == entry
