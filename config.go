@@ -48,6 +48,7 @@ type (
 	//   - Tokens AccountTokens: the access tokens: Format, Issuer, Lifetime, Audience, Algorithm, Claims
 	//   - Users Users: a user table of your own, in the place of ours; Database then has the signing keys alone
 	//   - APIs map[string]string: who may ask about access tokens (RFC 7662) and revoke them (RFC 7009): secrets by client_id
+	//   - Passkeys: how people sign in with passkeys: passkeys.New() of the package of that name; nil for not at all
 	Accounts = accounts.Options
 	// Users is a user table of your own, for Accounts.Users: people sign in on our page or by JSON, and you say who they are.
 	//   - SignIn(ctx, identifier, password string) (*User, error): nil for nobody

@@ -16,6 +16,7 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/hook"
 	browser "github.com/cloakroom-go/cloakroom/internal/origin"
 	"github.com/cloakroom-go/cloakroom/internal/seal"
+	"github.com/cloakroom-go/cloakroom/passkeys"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -102,11 +103,12 @@ func options(f *form, c *Config) {
 // people reads the accounts of our own. They are there if any of their keys is.
 func people(f *form, c *Config) {
 	a := &cloakroom.Accounts{}
-	register := true
+	register, keys := true, true
 	f.text(&c.AccountsDSN, "accounts.database", "sqlite:accounts.db", "Where people of Cloakroom's own are: `sqlite:PATH`. Naming anything under `accounts` switches them on; nothing else signs their tokens, so make backups.", accountsDSN)
 	f.word(&a.Login, "accounts.login", accounts.LoginEmail, []string{accounts.LoginEmail, accounts.LoginUsername}, "What people call themselves.")
 	f.flag(&register, "accounts.register", true, "Whether people can register by themselves.")
 	f.text(&a.Title, "accounts.name", "Account of this site", "What the page calls them on which people choose where to sign in.", oneLine)
+	f.flag(&keys, "accounts.passkeys", true, "Whether people can sign in with passkeys that they add to their account. They hold for the host of `url`, which cannot be an IP address.")
 	f.count(&a.Hash.Memory, "accounts.hash.memory", 47104, 7168, "What guessing a password costs (argon2id): KiB of memory.")
 	f.count(&a.Hash.Time, "accounts.hash.time", 1, 1, "… and passes over it. Passwords are hashed again at the next login when either grows.")
 	f.count(&a.Hash.Threads, "accounts.hash.threads", 1, 1, "… in so many threads.")
@@ -124,6 +126,9 @@ func people(f *form, c *Config) {
 	h.Secret = string(s)
 	f.duration(&h.Timeout, "accounts.hook.timeout", 5*time.Second, 100*time.Millisecond, 10*time.Second, "How long it may take to answer; at most 10s.")
 	a.RegisterOff = !register
+	if keys {
+		a.Passkeys = passkeys.New()
+	}
 	if f.docs != nil || !f.any("accounts.") {
 		return
 	}

@@ -27,10 +27,14 @@ type Accounts struct {
 	throttle *throttle
 	log      *slog.Logger
 
-	codes     *seal.Box     // from our page to our callback
-	steps     *seal.Box     // from the first step to the second
-	offers    *seal.Box     // authenticators that are not set up yet
-	secrets   *seal.Lasting // those that are
+	codes   *seal.Box     // from our page to our callback
+	steps   *seal.Box     // from the first step to the second
+	offers  *seal.Box     // authenticators that are not set up yet
+	secrets *seal.Lasting // those that are
+
+	ceremonies *seal.Box // of passkeys, under way
+	origin     string    // of the pages
+
 	keys      *keys
 	published *issuer.Keys // the same keys, as others see them
 	audience  any          // aud of the tokens
@@ -69,8 +73,9 @@ func New(ctx context.Context, o Options, at Place) (*Accounts, error) {
 	a := &Accounts{
 		o: o, base: base, db: db, hasher: newHasher(o.Hash), throttle: newThrottle(), log: at.Log,
 		codes: at.Ring.Box("account code"), steps: at.Ring.Box("account step"), offers: at.Ring.Box("account offer"),
-		secrets: at.Ring.Lasting("account secret"), audience: audienceOf(o.Tokens.Audience),
-		opaques: at.Ring.Box("opaque access token"), apis: o.APIs.secrets(),
+		secrets: at.Ring.Lasting("account secret"), ceremonies: at.Ring.Box("account ceremony"), origin: at.Origin,
+		audience: audienceOf(o.Tokens.Audience),
+		opaques:  at.Ring.Box("opaque access token"), apis: o.APIs.secrets(),
 	}
 	if a.keys, err = openKeys(ctx, db, at.Ring, o.Tokens.Algorithm); err != nil {
 		return nil, err

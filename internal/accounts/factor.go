@@ -399,8 +399,9 @@ func sealJSON(box *seal.Box, v any, context string) string {
 
 // openJSON reads what sealJSON wrote, and reports whether it did.
 func openJSON(box *seal.Box, text string, v any, context string) bool {
-	sealed, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil || len(sealed) > 4<<10 {
+	// One text for one content, so that the text can be noted as used: the decoder would skip line ends.
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || len(sealed) > 4<<10 || strings.ContainsAny(text, "\r\n") {
 		return false
 	}
 	plain, err := box.Open(sealed, []byte(context))

@@ -17,8 +17,9 @@ type Options struct {
 	Title       string  // what the page calls them on which people choose where to sign in; default "Account of this site"
 	Hash        Hash
 	Tokens      Tokens
-	Users       Users // a user table of somebody else's, in place of ours; Database then has the signing keys alone
-	APIs        APIs  // who may ask about access tokens (RFC 7662) and revoke them (RFC 7009): secrets by client_id
+	Users       Users    // a user table of somebody else's, in place of ours; Database then has the signing keys alone
+	APIs        APIs     // who may ask about access tokens (RFC 7662) and revoke them (RFC 7009): secrets by client_id
+	Passkeys    Passkeys // how people sign in with them, like passkeys.New(); nil: they cannot
 }
 
 // What Options.Login may say.

@@ -22,6 +22,8 @@ const accountPath = "account"
 // done says on the page what has just been done.
 var done = map[string]string{
 	"password":          "Your password was changed. You are signed out everywhere else.",
+	"passkey":           "Your passkey was added. You can sign in with it.",
+	"passkey-remove":    "The passkey was removed. You are signed out everywhere else.",
 	"authenticator-off": "Your password is enough to sign in again. You are signed out everywhere else.",
 	"device":            "That device is signed out.",
 }
@@ -46,7 +48,11 @@ func (g *Gateway) account(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		page.Sections = append(page.Sections, g.whoIs(account), ways)
+		keys, err := g.passkeysOf(r, account)
+		if err != nil {
+			return err
+		}
+		page.Sections = append(append(page.Sections, g.whoIs(account), ways), keys...)
 	} else {
 		page.Sections = append(page.Sections, ui.Section{Title: "Who you are", Rows: []ui.Row{{
 			Name: cmp.Or(claim(s, "name"), claim(s, "email"), s.Grant.Subject), Text: "Signed in with " + s.Grant.Provider,

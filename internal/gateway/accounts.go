@@ -17,6 +17,7 @@ func (g *Gateway) accountEndpoints() []endpoint {
 		{"GET", accounts.SignInPath, document, g.signIn, "The page to sign in on, for a login that `login` began."},
 		{"POST", accounts.SignInPath, entry, g.takeSignIn, "Its form. Goes on to `callback/accounts` with a code, or shows the page again."},
 		{"POST", stepPath, entry, g.takeStep, "The second step of the same login, where the account has one: the `code` of an authenticator app, or a recovery code. Nothing is issued before it."},
+		{"POST", passkeyPath, entry, g.takePasskey, "Signs in with a passkey, within the same login: what `navigator.credentials.get` returned for the page's challenge, which is good for 5 minutes and once. Nobody has to say who they are."},
 		{"GET", accounts.SignUpPath, document, g.signUp, "The page to register on. Not with `register: false`."},
 		{"POST", accounts.SignUpPath, entry, g.takeSignUp, "Its form."},
 		{"POST", "login", entry, g.loginJSON, "The same for a front end with a form of its own: `{\"identifier\", \"password\", \"code\"?, \"remember\"?}` as `application/json`. 200 with the body of `GET session` and the cookies; with `tokens.delivery: memory` also `access_token`, `token_type` and `expires_in`. 422 `wrong_credentials` for whatever does not match, `code_required` where the account has a second step: then the same again with the `code`; `wrong_code`."},

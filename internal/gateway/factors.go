@@ -50,8 +50,7 @@ func (g *Gateway) takeStep(w http.ResponseWriter, r *http.Request) error {
 	account, err := g.Accounts.Resume(r.Context(), pending, form.Get("step"))
 	if session.CodeOf(err) == session.LoginLost {
 		g.Answers.Note(r, err)
-		g.show(w, 0, pending, signingIn, "", err)
-		return nil
+		return g.show(w, 0, pending, signingIn, "", err)
 	}
 	if err != nil {
 		return err
@@ -112,6 +111,7 @@ type deed struct {
 	doc                 string
 	do                  func(g *Gateway, w http.ResponseWriter, r *http.Request, s *session.Session, account *accounts.Account, form url.Values) error
 	inputs              func() []ui.Input // before the password
+	keep                string            // a parameter of the page's address that its form has, too; "" for none
 	resume              string            // a field of the next page's form, which comes back here; "" for none
 	next                func(g *Gateway, w http.ResponseWriter, r *http.Request, s *session.Session, account *accounts.Account, form url.Values) error
 }
@@ -141,7 +141,7 @@ var deeds = []*deed{
 
 // deedEndpoints are the rows of the route table for deeds.
 func (g *Gateway) deedEndpoints() (all []endpoint) {
-	for _, d := range deeds {
+	for _, d := range slices.Concat(deeds, passkeyDeeds) {
 		all = append(all,
 			endpoint{"GET", accountPath + "/" + d.path, document, func(w http.ResponseWriter, r *http.Request) error { return g.askDeed(w, r, d) }, d.doc},
 			endpoint{"POST", accountPath + "/" + d.path, posted, func(w http.ResponseWriter, r *http.Request) error { return g.takeDeed(w, r, d) }, "Its form."})
@@ -154,7 +154,11 @@ func (g *Gateway) askDeed(w http.ResponseWriter, r *http.Request, d *deed) error
 	if err != nil {
 		return err
 	}
-	return g.showDeed(w, r, s, account, d, nil, http.StatusOK, nil)
+	query, err := single(r.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	return g.showDeed(w, r, s, account, d, url.Values{d.keep: {query.Get(d.keep)}}, http.StatusOK, nil)
 }
 
 func (g *Gateway) takeDeed(w http.ResponseWriter, r *http.Request, d *deed) error {
@@ -168,7 +172,11 @@ func (g *Gateway) takeDeed(w http.ResponseWriter, r *http.Request, d *deed) erro
 		return err
 	}
 	if d.resume != "" && form.Has(d.resume) {
-		return d.next(g, w, r, s, account, form)
+		if err = d.next(g, w, r, s, account, form); session.CodeOf(err) == session.WrongPasskey {
+			g.Answers.Note(r, err)
+			return g.showDeed(w, r, s, account, d, form, 0, err)
+		}
+		return err
 	}
 	confirmed, err := g.Accounts.Confirm(r.Context(), account.ID, form.Get("password"), form.Get("code"), telemetry.Of(r).Address)
 	switch code := session.CodeOf(err); code {
@@ -189,6 +197,9 @@ func (g *Gateway) showDeed(w http.ResponseWriter, r *http.Request, s *session.Se
 		return factorsErr
 	}
 	page := ui.FormPage{Title: d.title, Text: d.text, Action: g.below(d.path), Button: d.button, Hidden: g.meant(s), Links: []ui.Link{g.cancel()}}
+	if d.keep != "" {
+		page.Hidden.Set(d.keep, form.Get(d.keep))
+	}
 	if d.inputs != nil {
 		for _, input := range d.inputs() {
 			input.Value = form.Get(input.Name)

@@ -93,8 +93,7 @@ func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, s *sheet) error {
 	if err != nil {
 		return g.restart(w, r, query.Get("state"), err)
 	}
-	g.show(w, http.StatusOK, pending, s, query.Get("login_hint"), nil)
-	return nil
+	return g.show(w, http.StatusOK, pending, s, query.Get("login_hint"), nil)
 }
 
 // begun finds a login at our own accounts. LoginLost: there is none in this browser.
@@ -129,8 +128,7 @@ func (g *Gateway) take(w http.ResponseWriter, r *http.Request, s *sheet) error {
 		return err
 	default:
 		g.Answers.Note(r, err)
-		g.show(w, 0, pending, s, identifier, err)
-		return nil
+		return g.show(w, 0, pending, s, identifier, err)
 	}
 	return g.goOn(w, r, pending, account, accounts.ByPassword)
 }
@@ -153,12 +151,11 @@ func (g *Gateway) beginAgain(w http.ResponseWriter, r *http.Request, s *sheet, f
 		return err
 	}
 	g.logins.Start(w, r, pending, false)
-	g.show(w, 0, pending, s, form.Get("identifier"), lost)
-	return nil
+	return g.show(w, 0, pending, s, form.Get("identifier"), lost)
 }
 
 // show writes a page to get in by. With err it says what is wrong; status 0 is the one of err.
-func (g *Gateway) show(w http.ResponseWriter, status int, pending session.Pending, s *sheet, identifier string, err error) {
+func (g *Gateway) show(w http.ResponseWriter, status int, pending session.Pending, s *sheet, identifier string, err error) error {
 	page := ui.FormPage{
 		Title: s.title, Text: s.text + " " + g.Own.Host() + ".", Action: g.options.Prefix + s.path, Button: s.button,
 		Hidden: url.Values{"state": {pending.State()}, "return_to": {pending.ReturnTo}},
@@ -186,7 +183,14 @@ func (g *Gateway) show(w http.ResponseWriter, status int, pending session.Pendin
 	if len(g.Providers) > 1 {
 		page.Links = append(page.Links, ui.Link{URL: g.Answers.LoginURL(pending.ReturnTo), Name: "Other ways to sign in"})
 	}
+	if s == signingIn {
+		var askErr error
+		if page.Passkey, askErr = g.passkeyChoice(pending); askErr != nil {
+			return askErr
+		}
+	}
 	g.Answers.Pages.Form(w, status, page)
+	return nil
 }
 
 // refusal sets the status of err for a page that is shown again, and says what is wrong.

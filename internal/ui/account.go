@@ -123,3 +123,27 @@ func newScan(s *Scan) *scan {
 	v.Path = path.String()
 	return v
 }
+
+// Passkey is a form that a script fills in with what a ceremony of WebAuthn returns, as its field response.
+type Passkey struct {
+	Action   string // path on our own origin
+	Hidden   url.Values
+	Ceremony string // create or get, of navigator.credentials
+	Options  string // for it, as JSON
+	Button   string
+	Beside   bool   // there is another way on the page
+	Failed   string // says that nothing came of it, as a sentence
+	Without  string // says that it needs script; may be ""
+}
+
+type passkey struct {
+	Passkey
+	Fields []field
+}
+
+func newPasskey(k *Passkey) *passkey {
+	if k == nil {
+		return nil
+	}
+	return &passkey{*k, newForm("", k.Hidden, "").Fields}
+}

@@ -36,6 +36,7 @@ type Pages struct {
 	assets              map[string]asset // by file name, hash included
 	style, mark, submit string           // addresses
 	more, logo          string           // of Options, or ""
+	passkey             string
 }
 
 // Options are how the pages look.
@@ -81,6 +82,7 @@ func New(prefix string) *Pages {
 	p.style = p.add("pages.css", "text/css; charset=utf-8")
 	p.mark = p.add("mark.svg", "image/svg+xml; charset=utf-8")
 	p.submit = p.add("submit.js", "text/javascript; charset=utf-8")
+	p.passkey = p.add("passkey.js", "text/javascript; charset=utf-8")
 	return p
 }
 
@@ -173,13 +175,14 @@ func (p *Pages) Submit(w http.ResponseWriter, action string, fields url.Values) 
 	p.write(w, http.StatusOK, v, c)
 }
 
-// FormPage is a form of ours. Everything but Title, Action, Inputs and Button may be left out.
+// FormPage is a form of ours. Everything but Title, Action, Inputs and Button may be left out; with Passkey these, too.
 type FormPage struct {
 	Title, Text string
 	Action      string     // path on our own origin
 	Hidden      url.Values // fields that nobody sees
 	Inputs      []Input
 	Scan        *Scan
+	Passkey     *Passkey
 	Wrong       string // what is wrong with all of it, as a sentence
 	Button      string
 	Links       []Link // other ways
@@ -202,7 +205,14 @@ type Link struct{ URL, Name string }
 // Form answers with a form. The first field with something wrong has the focus, else the first that is empty, so that nobody needs
 // script or a pointer to go on.
 func (p *Pages) Form(w http.ResponseWriter, status int, f FormPage) {
-	v := view{Title: f.Title, Text: f.Text, Wrong: f.Wrong, Form: newForm(f.Action, f.Hidden, f.Button)}
+	v := view{Title: f.Title, Text: f.Text, Wrong: f.Wrong, Passkey: newPasskey(f.Passkey)}
+	if f.Button != "" {
+		v.Form = newForm(f.Action, f.Hidden, f.Button)
+	}
+	c := policy{formAction: "'self'", referrer: "same-origin"}
+	if f.Passkey != nil {
+		v.Script, c.script = p.passkey, true
+	}
 	v.Scan = newScan(f.Scan)
 	v.Failed = f.Wrong != "" || slices.ContainsFunc(f.Inputs, wrong)
 	focus := slices.IndexFunc(f.Inputs, wrong)
@@ -215,7 +225,7 @@ func (p *Pages) Form(w http.ResponseWriter, status int, f FormPage) {
 	for _, l := range f.Links {
 		v.link(l.URL, l.Name, false)
 	}
-	p.write(w, status, v, policy{formAction: "'self'", referrer: "same-origin"})
+	p.write(w, status, v, c)
 }
 
 func wrong(i Input) bool { return i.Wrong != "" }
@@ -235,6 +245,7 @@ type view struct {
 	Scan      *scan
 	Choices   []Choice
 	Sections  []section
+	Passkey   *passkey
 	Form      *form
 	Links     []link
 	RequestID string

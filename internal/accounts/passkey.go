@@ -1,0 +1,219 @@
+package accounts
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/base64"
+	"errors"
+	"net/netip"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// Passkeys do the ceremonies of WebAuthn. Those of package passkeys are the ones; its methods say what each is for.
+type Passkeys interface {
+	Create(host, origin string, handle []byte, name string, known [][]byte) (options, pending []byte, err error)
+	Created(host, origin string, pending, response []byte) (id, credential []byte, err error)
+	Ask(host, origin string) (options, pending []byte, err error)
+	Asked(host, origin string, pending, response []byte, find func(id []byte) (handle, credential []byte, err error)) (id, changed []byte, err error)
+}
+
+// ByPasskey is a sign-in with a passkey (RFC 8176): a key in the person's possession, and what unlocks it. So it is Strongly as well.
+const ByPasskey = "pop"
+
+const (
+	mostPasskeys    = 20       // of one account
+	mostPasskeyName = 60       // characters
+	mostResponse    = 32 << 10 // bytes of what a browser's ceremony returned
+	ceremonyLife    = 5 * time.Minute
+)
+
+// Passkey is one of a person's.
+type Passkey struct {
+	ID      string // base64url
+	Name    string // as the person calls it
+	Created time.Time
+	Used    time.Time // zero: never
+}
+
+// Ceremony is what the browser is to do, and what has to come back with its result.
+type Ceremony struct {
+	Options string // JSON, for navigator.credentials
+	Sealed  string // good for 5 minutes, for whom it was made; the caller sees to it that it is used once
+}
+
+type ceremony struct {
+	Pending []byte `json:"p"`
+	At      int64  `json:"t"` // seconds
+}
+
+// TakesPasskeys reports whether passkeys can be had here. A host that is an IP address cannot be a relying party.
+func (a *Accounts) TakesPasskeys() bool {
+	_, err := netip.ParseAddr(strings.Trim(a.base.Hostname(), "[]"))
+	return a.o.Passkeys != nil && err != nil
+}
+
+func (a *Accounts) ceremony(options, pending []byte, err error, context string) (Ceremony, error) {
+	if err != nil {
+		return Ceremony{}, &session.Error{Code: session.Internal, Op: "begin passkey", Err: err}
+	}
+	return Ceremony{Options: string(options), Sealed: sealJSON(a.ceremonies, ceremony{pending, time.Now().Unix()}, context)}, nil
+}
+
+func (a *Accounts) pendingOf(op, sealed, response, context string) ([]byte, error) {
+	var c ceremony
+	switch {
+	case !a.TakesPasskeys():
+		return nil, session.Fail(session.NotFound, op, "there are no passkeys here")
+	case !openJSON(a.ceremonies, sealed, &c, context) || time.Since(time.Unix(c.At, 0)) > ceremonyLife:
+		return nil, session.Fail(session.WrongPasskey, op, "no ceremony of this login or session, or too long ago")
+	case len(response) > mostResponse:
+		return nil, session.Fail(session.WrongPasskey, op, "a response of %d bytes", len(response))
+	}
+	return c.Pending, nil
+}
+
+// NewPasskey begins to make one, in one session of the person.
+func (a *Accounts) NewPasskey(ctx context.Context, account *Account, sessionID string) (Ceremony, error) {
+	const op = "begin passkey"
+	if !a.TakesPasskeys() {
+		return Ceremony{}, session.Fail(session.NotFound, op, "there are no passkeys here")
+	}
+	var known [][]byte
+	err := a.eachPasskey(ctx, account, func(_ Passkey, credential []byte) { known = append(known, credential) })
+	if err != nil {
+		return Ceremony{}, err
+	}
+	if len(known) >= mostPasskeys {
+		return Ceremony{}, session.Fail(session.BadRequest, op, "there are %d already", len(known))
+	}
+	options, pending, err := a.o.Passkeys.Create(a.base.Hostname(), a.origin, []byte(account.ID), account.Identifier(a.o.Login), known)
+	return a.ceremony(options, pending, err, "create\x00"+account.ID+"\x00"+sessionID)
+}
+
+// AddPasskey finishes what NewPasskey began. WrongPasskey: the response is not that of this ceremony, or not good.
+func (a *Accounts) AddPasskey(ctx context.Context, account *Account, sessionID, name, sealed, response string) error {
+	const op = "add passkey"
+	pending, err := a.pendingOf(op, sealed, response, "create\x00"+account.ID+"\x00"+sessionID)
+	if err != nil {
+		return err
+	}
+	if name = strings.TrimSpace(name); name == "" {
+		name = "Passkey"
+	}
+	if !utf8.ValidString(name) || utf8.RuneCountInString(name) > mostPasskeyName || strings.ContainsFunc(name, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+		return session.Fail(session.BadRequest, op, "a name of more than %d characters, or not printable", mostPasskeyName)
+	}
+	id, credential, err := a.o.Passkeys.Created(a.base.Hostname(), a.origin, pending, []byte(response))
+	if err != nil {
+		return &session.Error{Code: session.WrongPasskey, Op: op, Err: err}
+	}
+	rows, err := a.db.change(ctx, op,
+		"INSERT INTO account_passkey (id, account, name, credential, created, used) SELECT ?, ?, ?, ?, ?, 0 WHERE (SELECT COUNT(*) FROM account_passkey WHERE account = ?) < ? ON CONFLICT DO NOTHING",
+		id, account.ID, name, credential, time.Now().UnixMilli(), account.ID, mostPasskeys)
+	if err == nil && rows == 0 {
+		err = session.Fail(session.WrongPasskey, op, "it is there already, or there are too many")
+	}
+	return err
+}
+
+// RemovePasskey forgets one of the person's, and begins a new epoch: what was signed in with it may be on a device that is lost. None:
+// there is no such passkey.
+func (a *Accounts) RemovePasskey(ctx context.Context, account *Account, id string) error {
+	const op = "remove passkey"
+	raw, err := base64.RawURLEncoding.DecodeString(id)
+	if err != nil {
+		return session.Fail(session.NotFound, op, "no id of a passkey")
+	}
+	err = a.db.within(ctx, op, func(ctx context.Context, tx *sql.Tx) error {
+		result, err := tx.ExecContext(ctx, "DELETE FROM account_passkey WHERE id = ? AND account = ?", raw, account.ID)
+		if err := met(result, err, op); session.CodeOf(err) == session.Conflict {
+			return session.Fail(session.NotFound, op, "this person has no such passkey")
+		} else if err != nil {
+			return err
+		}
+		return nextEpoch(ctx, tx, account, op)
+	})
+	if err == nil {
+		account.epoch++
+	}
+	return err
+}
+
+// Passkeys are those of an account, the oldest first.
+func (a *Accounts) Passkeys(ctx context.Context, account *Account) (all []Passkey, err error) {
+	err = a.eachPasskey(ctx, account, func(p Passkey, _ []byte) { all = append(all, p) })
+	return all, err
+}
+
+func (a *Accounts) eachPasskey(ctx context.Context, account *Account, take func(p Passkey, credential []byte)) error {
+	const op = "list passkeys"
+	ctx, cancel := context.WithTimeout(ctx, budget)
+	defer cancel()
+	rows, err := a.db.db.QueryContext(ctx, "SELECT id, name, credential, created, used FROM account_passkey WHERE account = ? ORDER BY created, id", account.ID)
+	if err != nil {
+		return fail(op, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, credential []byte
+		var name string
+		var created, used int64
+		if err := rows.Scan(&id, &name, &credential, &created, &used); err != nil {
+			return fail(op, err)
+		}
+		take(Passkey{ID: base64.RawURLEncoding.EncodeToString(id), Name: name, Created: timeOf(created), Used: timeOf(used)}, credential)
+	}
+	return fail(op, rows.Err())
+}
+
+// AskPasskey begins a sign-in with a passkey, within one login.
+func (a *Accounts) AskPasskey(p session.Pending) (Ceremony, error) {
+	options, pending, err := a.o.Passkeys.Ask(a.base.Hostname(), a.origin)
+	return a.ceremony(options, pending, err, "ask\x00"+p.Challenge())
+}
+
+// SignInByPasskey finishes what AskPasskey began for the same login. WrongPasskey is the one answer to an unknown passkey, one that does
+// not verify its person, a copy, and a disabled account.
+func (a *Accounts) SignInByPasskey(ctx context.Context, p session.Pending, sealed, response string) (*Account, error) {
+	const op = "sign in with passkey"
+	pending, err := a.pendingOf(op, sealed, response, "ask\x00"+p.Challenge())
+	if err != nil {
+		return nil, err
+	}
+	var owner string
+	var before []byte
+	id, changed, err := a.o.Passkeys.Asked(a.base.Hostname(), a.origin, pending, []byte(response), func(id []byte) ([]byte, []byte, error) {
+		ctx, cancel := context.WithTimeout(ctx, budget)
+		defer cancel()
+		err := a.db.db.QueryRowContext(ctx, "SELECT account, credential FROM account_passkey WHERE id = ?", id).Scan(&owner, &before)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil, nil, session.Fail(session.WrongPasskey, op, "nobody has it")
+		}
+		return []byte(owner), bytes.Clone(before), fail(op, err)
+	})
+	if err != nil {
+		var verdict *session.Error
+		if errors.As(err, &verdict) {
+			return nil, err
+		}
+		return nil, &session.Error{Code: session.WrongPasskey, Op: op, Err: err}
+	}
+	account, err := a.db.byID(ctx, owner)
+	if err != nil {
+		return nil, err
+	}
+	if account == nil || !account.Disabled.IsZero() {
+		return account, session.Fail(session.WrongPasskey, op, "the account is gone or disabled")
+	}
+	// The counter grows from the value that was compared: of two responses at once one is late.
+	rows, err := a.db.change(ctx, op, "UPDATE account_passkey SET credential = ?, used = ? WHERE id = ? AND credential = ?", changed, time.Now().UnixMilli(), id, before)
+	if err == nil && rows == 0 {
+		err = session.Fail(session.WrongPasskey, op, "it was used at the same time, or removed")
+	}
+	return account, err
+}
