@@ -38,7 +38,7 @@ func (g *Gateway) passkeyChoice(pending session.Pending) (*ui.Passkey, error) {
 		return nil, err
 	}
 	return &ui.Passkey{
-		Action: g.options.Prefix + passkeyPath, Ceremony: "get", Options: c.Options, Button: "Sign in with a passkey", Beside: true,
+		Action: g.options.Prefix + passkeyPath, Ceremony: "get", Options: c.Options, Button: "Use a passkey", Beside: true,
 		Failed: "Nothing was signed in. You can try again, or use your password.",
 		Hidden: url.Values{"state": {pending.State()}, "return_to": {pending.ReturnTo}, "passkey": {c.Sealed}},
 	}, nil

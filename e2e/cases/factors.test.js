@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict'
+import { createHmac } from 'node:crypto'
+import { secrets } from '../lib/leaks.js'
+import { pair } from '../lib/pair.js'
+import { newPerson, openChromium, query, shows, smoke, test } from '../lib/stage.js'
+
+const password = 'correct horse battery'
+const ann = 'ann@example.com'
+secrets.set(password, 'password')
+
+/** Registers, and goes to the account. */
+async function join(page, app) {
+  await page.goto(`${app}/auth/register?return_to=/auth/account`)
+  await page.getByLabel('E-mail address').fill(ann)
+  await page.getByLabel('Password').fill(password)
+  await page.getByRole('button', { name: 'Create account' }).click()
+  await page.getByRole('heading', { name: 'Your account' }).waitFor()
+}
+
+/** A device of the person's that makes and uses passkeys, in one tab. */
+async function authenticator(page, options) {
+  const cdp = await page.context().newCDPSession(page)
+  await cdp.send('WebAuthn.enable')
+  const { authenticatorId } = await cdp.send('WebAuthn.addVirtualAuthenticator', {
+    options: {
+      protocol: 'ctap2', transport: 'internal', hasResidentKey: true, hasUserVerification: true, isUserVerified: true,
+      automaticPresenceSimulation: true, ...options,
+    },
+  })
+  return {
+    credentials: async () => (await cdp.send('WebAuthn.getCredentials', { authenticatorId })).credentials,
+    give: credential => cdp.send('WebAuthn.addCredential', { authenticatorId, credential }),
+    verifies: isUserVerified => cdp.send('WebAuthn.setUserVerified', { authenticatorId, isUserVerified }),
+  }
+}
+
+async function addPasskey(page, name) {
+  await page.getByRole('link', { name: 'Add a passkey' }).click()
+  await page.getByLabel('Name of this passkey').fill(name)
+  await page.getByLabel('Password').fill(password)
+  await page.getByRole('button', { name: 'Continue' }).click()
+  await page.getByRole('button', { name: 'Make the passkey' }).click()
+  await page.getByRole('status').getByText('Your passkey was added.').waitFor()
+}
+
+smoke('U13 a passkey is made on the account page and signs in without a name; a person who is not verified stays outside', async t => {
+  const stage = await openChromium(t, { accounts: {} })
+  const page = await stage.tab()
+  const device = await authenticator(page)
+  await join(page, stage.app)
+  await addPasskey(page, 'blue key')
+  await page.getByText('blue key').waitFor()
+  const [made] = await device.credentials()
+  assert.deepEqual([made.rpId, made.isResidentCredential], ['app.test', true])
+  await page.getByRole('button', { name: 'Sign out', exact: true }).last().click()
+  await page.waitForURL('**/auth/signed-out**')
+
+  const other = await newPerson(t, stage)
+  const tab = await other.tab()
+  const copy = await authenticator(tab)
+  await copy.give(made)
+  await copy.verifies(false)
+  await tab.getByRole('button', { name: 'Sign in' }).click()
+  await tab.getByRole('button', { name: 'Use a passkey' }).click()
+  await tab.getByRole('alert').getByText('Nothing was signed in.').waitFor()
+  assert.equal(await other.ticket(), undefined)
+  await copy.verifies(true)
+  await tab.getByRole('button', { name: 'Use a passkey' }).click()
+  await tab.locator('#who').getByText(/^signed in as .{22}$/).waitFor()
+  assert.ok((await query(tab)).me.sub)
+})
+
+test('U8 a passkey that was removed signs in no more', async t => {
+  const stage = await openChromium(t, { accounts: {} })
+  const page = await stage.tab()
+  await authenticator(page)
+  await join(page, stage.app)
+  await addPasskey(page, 'phone')
+  await page.getByRole('link', { name: 'Remove' }).click()
+  await page.getByLabel('Password').fill(password)
+  await page.getByRole('button', { name: 'Remove' }).click()
+  await page.getByRole('status').getByText('The passkey was removed.').waitFor()
+  await page.goto(`${stage.app}/auth/login`)
+  await page.getByRole('button', { name: 'Use a passkey' }).click()
+  await page.getByRole('alert').first().getByText('removed here').waitFor()
+})
+
+/** What an authenticator app shows for a secret, so many steps from now. */
+function code(secret, steps) {
+  const bits = [...secret.replaceAll(' ', '')].map(c => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(c).toString(2).padStart(5, '0')).join('')
+  const key = Buffer.from(bits.match(/.{8}/g).map(byte => parseInt(byte, 2)))
+  const step = Buffer.alloc(8)
+  step.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000) + steps))
+  const sum = createHmac('sha1', key).update(step).digest()
+  return String((sum.readUInt32BE(sum[19] & 15) & 0x7fffffff) % 1_000_000).padStart(6, '0')
+}
+
+test('U13 the second step works without script, and a code works once', async t => {
+  const stage = await openChromium(t, { accounts: {} })
+  const plain = await stage.context.browser().newContext({ javaScriptEnabled: false, colorScheme: 'dark', viewport: { width: 360, height: 740 } })
+  t.after(() => plain.close())
+  const page = await plain.newPage()
+  await join(page, stage.app)
+  await page.getByRole('link', { name: 'Set up' }).click()
+  await page.getByLabel('Password').fill(password)
+  await page.getByRole('button', { name: 'Continue' }).click()
+  await page.getByRole('img', { name: 'QR code for the app' }).waitFor()
+  const secret = await page.locator('.secret').textContent()
+  await page.getByLabel('Code').fill(code(secret, -1))
+  await page.getByRole('button', { name: 'Turn on' }).click()
+  await page.getByRole('heading', { name: 'Your second step is on' }).waitFor()
+  const recovery = await page.locator('.codes code').allTextContents()
+  assert.equal(recovery.length, 10)
+  for (const one of recovery) secrets.set(one, 'recovery code')
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth > innerWidth), false, 'nothing is wider than a phone')
+
+  await plain.clearCookies()
+  await page.goto(`${stage.app}/auth/login?return_to=/auth/account`)
+  await page.getByLabel('E-mail address').fill(ann)
+  await page.getByLabel('Password').fill(password)
+  await page.getByRole('button', { name: 'Sign in' }).click()
+  await page.locator('#code:focus').fill(code(secret, -1))
+  await page.keyboard.press('Enter')
+  await page.locator('#code[aria-invalid]:focus').fill(recovery[0])
+  await page.keyboard.press('Enter')
+  await page.getByText('9 left').waitFor()
+})
+
+test('my devices: another one is signed out, then all of them', async t => {
+  const stage = await openChromium(t, { accounts: {} })
+  const page = await stage.tab()
+  await join(page, stage.app)
+  const other = await newPerson(t, stage)
+  const tab = await other.tab('/auth/login')
+  await tab.getByLabel('E-mail address').fill(ann)
+  await tab.getByLabel('Password').fill(password)
+  await tab.getByRole('button', { name: 'Sign in' }).click()
+  await tab.locator('#who').getByText(/^signed in as/).waitFor()
+  await page.reload()
+  if (pair.storage === 'store') {
+    await page.getByRole('button', { name: 'Sign out', exact: true }).first().click()
+    await page.getByRole('status').getByText('That device is signed out.').waitFor()
+    await tab.reload()
+    await shows(tab, 'signed out')
+  } else {
+    await page.getByText('there is no list of your devices').waitFor()
+  }
+  await page.getByRole('button', { name: 'Sign out everywhere' }).click()
+  await page.waitForURL('**/auth/signed-out**')
+  assert.equal(await stage.ticket(), undefined)
+})
