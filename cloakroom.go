@@ -60,6 +60,7 @@ type Gateway struct {
 	trusted   origin.Proxies
 	answers   *answer.Answers
 	control   *control.Handler
+	people    *accounts.Accounts // nil: there are none
 	stop      context.CancelFunc
 }
 
@@ -150,7 +151,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	if people != nil {
+	if g.people = people; people != nil {
 		g.providers[accounts.Name], issuers[people.Issuer()] = people.Provider(), people
 	}
 	if g.guard, err = guard.New(own, guardOptions(cfg), ring); err != nil {
@@ -450,6 +451,9 @@ func (g *Gateway) Drain() { g.live.Drain() }
 // Requests must have been drained before: http.Server.Shutdown does that. The store stays open; it is the caller's.
 func (g *Gateway) Close(ctx context.Context) error {
 	err := errors.Join(g.live.Close(ctx), g.renewer.Close(ctx))
+	if g.people != nil {
+		err = errors.Join(err, g.people.Close(ctx))
+	}
 	g.stop()
 	return err
 }

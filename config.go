@@ -13,6 +13,7 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/files"
 	"github.com/cloakroom-go/cloakroom/internal/gateway"
 	"github.com/cloakroom-go/cloakroom/internal/guard"
+	"github.com/cloakroom-go/cloakroom/internal/mail"
 	"github.com/cloakroom-go/cloakroom/internal/oidc"
 	"github.com/cloakroom-go/cloakroom/internal/proxy"
 	"github.com/cloakroom-go/cloakroom/internal/storage"
@@ -49,6 +50,8 @@ type (
 	//   - Users Users: a user table of your own, in the place of ours; Database then has the signing keys alone
 	//   - APIs map[string]string: who may ask about access tokens (RFC 7662) and revoke them (RFC 7009): secrets by client_id
 	//   - Passkeys: how people sign in with passkeys: passkeys.New() of the package of that name; nil for not at all
+	//   - Mail *MailOptions: how letters are sent; nil for none
+	//   - VerifyEmailOff bool: with Mail, make an account at once, without a link that verifies its address
 	Accounts = accounts.Options
 	// Users is a user table of your own, for Accounts.Users: people sign in on our page or by JSON, and you say who they are.
 	//   - SignIn(ctx, identifier, password string) (*User, error): nil for nobody
@@ -63,6 +66,14 @@ type (
 	//   - Claims map[string]any: what else is known, up to 4 KiB of JSON
 	//   - Version string: of the credentials; whatever was signed in to under another ends at its next renewal
 	User = accounts.User
+	// MailOptions say how letters are sent.
+	//   - Server string: host:port of an SMTP server, 465 with TLS from the first byte, else STARTTLS; "log" for development
+	//   - From string: "Name <address>", or an address
+	//   - Username string: at the server; "" for none
+	//   - Password string: at the server
+	//   - Roots *x509.CertPool: what the server's certificate is verified with; nil for what the system has
+	//   - InsecurePlain bool: allow a server on another host without TLS
+	MailOptions = mail.Options
 	// PasswordHash is the cost of an argon2id hash.
 	//   - Memory int: KiB; default 47104
 	//   - Time int: passes over the memory; default 1

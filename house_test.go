@@ -12,7 +12,7 @@ const module = "github.com/cloakroom-go/cloakroom"
 // floors is the house: a package imports from lower floors only, and packages of one floor do not know each other.
 var floors = map[string]int{
 	"internal/seal": 0, "internal/cookie": 0, "internal/origin": 0, "internal/ui": 0, "internal/telemetry": 0, "audit": 0, "web": 0,
-	"session": 1, "internal/guard": 2, "internal/issuer": 2,
+	"session": 1, "internal/guard": 2, "internal/issuer": 2, "internal/mail": 2,
 	"internal/oidc": 3, "internal/storage": 3, "internal/delivery": 3, "internal/answer": 3, "internal/files": 3, "verify": 3, "passkeys": 3,
 	"internal/accounts": 3, "store/memory": 3, "store/sqlite": 3,
 	"internal/gateway": 4, "internal/hook": 4, "internal/proxy": 4, "internal/control": 4,

@@ -14,7 +14,7 @@ import (
 // refresh, logout, cookies, cross-site requests, CORS, proxying, headers, operation, tokens in the page, APIs that verify,
 // accounts.
 var standards = map[string]string{
-	"U": "1-8 10-13",
+	"U": "1-13",
 	"L": "1-11 13 15-17", "CB": "1-10", "ID": "1-14", "S": "1-9", "T": "1-8", "R": "1-6 8", "O": "1-4 10 11",
 	"C": "1-4 7-11 13 14", "X": "1-11", "K": "1-5", "P": "1-7 9-12", "H": "1-8", "G": "1-7",
 	"M": "1 2 5", "A": "1-8",

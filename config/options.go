@@ -14,6 +14,7 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/accounts"
 	"github.com/cloakroom-go/cloakroom/internal/delivery"
 	"github.com/cloakroom-go/cloakroom/internal/hook"
+	"github.com/cloakroom-go/cloakroom/internal/mail"
 	browser "github.com/cloakroom-go/cloakroom/internal/origin"
 	"github.com/cloakroom-go/cloakroom/internal/seal"
 	"github.com/cloakroom-go/cloakroom/passkeys"
@@ -125,6 +126,9 @@ func people(f *form, c *Config) {
 	f.secret(&s, "accounts.hook.secret", "What questions to it are signed with: at least 32 characters, `whsec_` and base64 or any others.", oneLine, hookSecret)
 	h.Secret = string(s)
 	f.duration(&h.Timeout, "accounts.hook.timeout", 5*time.Second, 100*time.Millisecond, 10*time.Second, "How long it may take to answer; at most 10s.")
+	letters, verify := post(f), true
+	f.flag(&verify, "accounts.verify_email", true, "With `accounts.mail`: an account is made only once a mailed link has shown that the address is the person's own. Registering then tells nobody who has an account.")
+	a.VerifyEmailOff = !verify
 	a.RegisterOff = !register
 	if keys {
 		a.Passkeys = passkeys.New()
@@ -136,6 +140,15 @@ func people(f *form, c *Config) {
 		f.conflict("accounts.hash", "%s", err)
 	}
 	foreign(f, h, a)
+	if f.any("accounts.mail.") {
+		a.Mail = letters
+		if u, err := url.Parse(c.URL); err == nil && letters.Server == mail.ToLog && !browser.IsLocal(u.Hostname()) {
+			f.conflict("accounts.mail.smtp", "the log is for development, at a url of this machine: whoever reads it could take over every account; write HOST:PORT of a mail server")
+		}
+		if a.Login != accounts.LoginEmail {
+			f.conflict("accounts.login", "people who sign in with a user name have no address that accounts.mail could write to")
+		}
+	}
 	c.Accounts = a
 }
 
@@ -156,7 +169,7 @@ func foreign(f *form, h hook.Options, a *cloakroom.Accounts) {
 		}
 		a.Users = users
 	}
-	for _, key := range []string{"accounts.register", "accounts.hash"} {
+	for _, key := range []string{"accounts.register", "accounts.hash", "accounts.mail", "accounts.verify_email", "accounts.passkeys"} {
 		if f.has(key) || f.any(key+".") {
 			f.conflict(key, "this is for accounts that are here; with accounts.hook they are where it answers")
 		}
@@ -172,6 +185,29 @@ func api(f *form, name string, a *cloakroom.Accounts) {
 		a.APIs = accounts.APIs{}
 	}
 	a.APIs[name] = string(s)
+}
+
+// post reads how letters are sent.
+func post(f *form) *cloakroom.MailOptions {
+	m := &cloakroom.MailOptions{}
+	f.text(&m.Server, "accounts.mail.smtp", "", "The mail server: `HOST:PORT`, 465 with TLS from the first byte, else with STARTTLS, which is required but on this machine. While you build, `log` writes letters into the log. Without `accounts.mail` no letters are sent.", mailServer)
+	f.text(&m.From, "accounts.mail.from", "", "Whom letters are from: `Example <no-reply@example.com>`.", oneLine)
+	f.text(&m.Username, "accounts.mail.username", "", "At the mail server.", oneLine)
+	var s secret
+	f.secret(&s, "accounts.mail.password", "At the mail server. It is sent over TLS only.", oneLine)
+	m.Password = string(s)
+	f.flag(&m.InsecurePlain, "accounts.mail.insecure_plain", false, "Send without TLS to a server on another host that has none. Everyone on the way can take accounts over by what they read.")
+	if f.docs != nil || !f.any("accounts.mail.") {
+		return m
+	}
+	f.need("accounts.mail.smtp", "write HOST:PORT of the mail server, or log while you build")
+	f.need("accounts.mail.from", "write the address that letters are from, like Example <no-reply@example.com>")
+	if m.Server != "" && m.From != "" {
+		if err := m.Check(); err != nil {
+			f.conflict("accounts.mail", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+		}
+	}
+	return m
 }
 
 const year = 366 * 24 * time.Hour

@@ -18,6 +18,7 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/files"
 	"github.com/cloakroom-go/cloakroom/internal/hook"
 	"github.com/cloakroom-go/cloakroom/internal/issuer"
+	"github.com/cloakroom-go/cloakroom/internal/mail"
 	"github.com/cloakroom-go/cloakroom/internal/oidc"
 	browser "github.com/cloakroom-go/cloakroom/internal/origin"
 	"github.com/cloakroom-go/cloakroom/internal/proxy"
@@ -285,6 +286,18 @@ func apiSecret(v value) error { return accounts.CheckSecret(v.text) }
 
 // hookSecret is what questions to a hook are signed with.
 func hookSecret(v value) error { return hook.CheckSecret(v.text) }
+
+// mailServer is where letters go.
+func mailServer(v value) error {
+	host, port, err := net.SplitHostPort(v.text)
+	if v.text == mail.ToLog {
+		return nil
+	}
+	if n, nerr := strconv.Atoi(port); err != nil || nerr != nil || n < 1 || n > 65535 || net.ParseIP(host) == nil && !hostName.MatchString(host) {
+		return fmt.Errorf("%s is no mail server; write it like mail.example.com:587, or log", quote(v))
+	}
+	return nil
+}
 
 // accountsDSN names a database for accounts.
 func accountsDSN(v value) error {

@@ -41,6 +41,8 @@ const (
 	PasswordCommon   Code = "password_common"   // a new password is one of those that are tried first
 	BadIdentifier    Code = "bad_identifier"    // a new account cannot be called so
 	IdentifierTaken  Code = "identifier_taken"  // there is an account of that name
+	LinkOver         Code = "link_over"         // a mailed link that was used, is too old, or never was one
+	MailDown         Code = "mail_down"         // the mail server does not answer, or refused us
 
 	TokenInvalid  Code = "token_invalid"  // an access token that came without a session is not good for the route
 	TokenRequired Code = "token_required" // there is a session, but the request did not bring its access token along

@@ -9,11 +9,13 @@ import (
 	"log/slog"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/cloakroom-go/cloakroom/internal/issuer"
+	"github.com/cloakroom-go/cloakroom/internal/mail"
 	"github.com/cloakroom-go/cloakroom/internal/seal"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -40,6 +42,9 @@ type Accounts struct {
 	audience  any          // aud of the tokens
 	opaques   *seal.Box    // what opaque tokens say
 	apis      apiSecrets   // of those who may ask about tokens
+
+	mail    *mail.Office // nil: there is no way to send letters
+	posting sync.WaitGroup
 }
 
 // Place is where the accounts are at home.
@@ -63,7 +68,7 @@ func New(ctx context.Context, o Options, at Place) (*Accounts, error) {
 	if len(o.Tokens.Audience) == 0 {
 		o.Tokens.Audience = []string{at.Origin}
 	}
-	if err := o.check(); err != nil {
+	if err := o.check(base); err != nil {
 		return nil, err
 	}
 	db, err := openDatabase(ctx, o.Database)
@@ -76,6 +81,11 @@ func New(ctx context.Context, o Options, at Place) (*Accounts, error) {
 		secrets: at.Ring.Lasting("account secret"), ceremonies: at.Ring.Box("account ceremony"), origin: at.Origin,
 		audience: audienceOf(o.Tokens.Audience),
 		opaques:  at.Ring.Box("opaque access token"), apis: o.APIs.secrets(),
+	}
+	if o.Mail != nil {
+		if a.mail, err = mail.New(*o.Mail, at.Log); err != nil {
+			return nil, err
+		}
 	}
 	if a.keys, err = openKeys(ctx, db, at.Ring, o.Tokens.Algorithm); err != nil {
 		return nil, err
@@ -222,28 +232,33 @@ func (a *Accounts) Register(ctx context.Context, r Registration, address string)
 
 // Add is Register by an operator: nothing limits it.
 func (a *Accounts) Add(ctx context.Context, r Registration) (*Account, error) {
-	r.Identifier, r.Name = strings.TrimSpace(r.Identifier), strings.TrimSpace(r.Name)
-	key, err := keyOf(a.o.Login, r.Identifier)
-	if err != nil {
-		return nil, err
-	}
-	if !goodName(r.Name) {
-		return nil, session.Fail(session.BadRequest, "register", "a name of more than %d bytes, or not printable", mostDisplayName)
-	}
-	if r.Hash != "" {
-		if err := CheckHash(r.Hash); err != nil {
-			return nil, &session.Error{Code: session.BadRequest, Op: "read password hash", Err: err}
-		}
-		return a.db.add(ctx, a.o.Login, r.Identifier, key, r.Name, r.Hash)
-	}
-	if err := fit(r.Password, key); err != nil {
-		return nil, err
-	}
-	hash, err := a.hasher.Hash(ctx, r.Password) // first: it takes the same time whether there is such an account
+	key, hash, err := a.prepare(ctx, &r)
 	if err != nil {
 		return nil, err
 	}
 	return a.db.add(ctx, a.o.Login, r.Identifier, key, r.Name, hash)
+}
+
+// prepare looks at what an account is to be made of, and hashes its password: that takes the same time whether there is such an account.
+func (a *Accounts) prepare(ctx context.Context, r *Registration) (key, hash string, err error) {
+	r.Identifier, r.Name = strings.TrimSpace(r.Identifier), strings.TrimSpace(r.Name)
+	if key, err = keyOf(a.o.Login, r.Identifier); err != nil {
+		return "", "", err
+	}
+	if !goodName(r.Name) {
+		return "", "", session.Fail(session.BadRequest, "register", "a name of more than %d bytes, or not printable", mostDisplayName)
+	}
+	if r.Hash != "" {
+		if err := CheckHash(r.Hash); err != nil {
+			return "", "", &session.Error{Code: session.BadRequest, Op: "read password hash", Err: err}
+		}
+		return key, r.Hash, nil
+	}
+	if err := fit(r.Password, key); err != nil {
+		return "", "", err
+	}
+	hash, err = a.hasher.Hash(ctx, r.Password)
+	return key, hash, err
 }
 
 // ChangePassword sets a new password, if the current one is right, and begins a new epoch: what was signed in before is over at its

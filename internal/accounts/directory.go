@@ -99,25 +99,45 @@ func (d *database) byID(ctx context.Context, id string) (*Account, error) {
 
 // add makes an account. IdentifierTaken: another has its key, if only since a moment.
 func (d *database) add(ctx context.Context, login, typed, key, name, hash string) (*Account, error) {
-	const op = "add account"
-	a := &Account{ID: seal.RandomText(16), Name: name, Created: time.Now().UTC().Truncate(time.Millisecond), epoch: 1, password: hash}
-	var email, emailKey, username, usernameKey any
-	if login == LoginUsername {
-		a.Username, username, usernameKey = typed, typed, key
-	} else {
-		a.Email, email, emailKey = typed, typed, key
-	}
-	rows, err := d.change(ctx, op,
-		"INSERT INTO account (id, email, email_key, email_verified, username, username_key, name, claims, password, epoch, created, disabled) "+
-			"VALUES (?, ?, ?, 0, ?, ?, ?, '{}', ?, ?, ?, 0) ON CONFLICT DO NOTHING",
-		a.ID, email, emailKey, username, usernameKey, name, hash, a.epoch, millis(a.Created))
-	if err == nil && rows == 0 {
-		err = session.Fail(session.IdentifierTaken, op, "there is one of that name")
-	}
+	a := newAccount(login, typed, name, hash)
+	err := d.within(ctx, opAdd, func(ctx context.Context, tx *sql.Tx) error { return a.insert(ctx, tx, login, key) })
 	if err != nil {
 		return nil, err
 	}
 	return a, nil
+}
+
+const opAdd = "add account"
+
+func newAccount(login, typed, name, hash string) *Account {
+	a := &Account{ID: seal.RandomText(16), Name: name, Created: time.Now().UTC().Truncate(time.Millisecond), epoch: 1, password: hash}
+	if login == LoginUsername {
+		a.Username = typed
+	} else {
+		a.Email = typed
+	}
+	return a
+}
+
+func (a *Account) insert(ctx context.Context, tx *sql.Tx, login, key string) error {
+	var email, emailKey, username, usernameKey any
+	if login == LoginUsername {
+		username, usernameKey = a.Username, key
+	} else {
+		email, emailKey = a.Email, key
+	}
+	result, err := tx.ExecContext(ctx,
+		"INSERT INTO account (id, email, email_key, email_verified, username, username_key, name, claims, password, epoch, created, disabled) "+
+			"VALUES (?, ?, ?, ?, ?, ?, ?, '{}', ?, ?, ?, 0) ON CONFLICT DO NOTHING",
+		a.ID, email, emailKey, millis(a.EmailVerified), username, usernameKey, a.Name, a.password, a.epoch, millis(a.Created))
+	if err != nil {
+		return err
+	}
+	rows, err := result.RowsAffected()
+	if err == nil && rows == 0 {
+		err = session.Fail(session.IdentifierTaken, opAdd, "there is one of that name")
+	}
+	return err
 }
 
 // rehash puts a costlier hash of the same password in the place of the old one, if that is still there.

@@ -4,9 +4,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/cloakroom-go/cloakroom/internal/mail"
+	"github.com/cloakroom-go/cloakroom/internal/origin"
 )
 
 // Options are what the accounts obey. Database is needed; the zero value of the rest is its default.
@@ -17,9 +21,12 @@ type Options struct {
 	Title       string  // what the page calls them on which people choose where to sign in; default "Account of this site"
 	Hash        Hash
 	Tokens      Tokens
-	Users       Users    // a user table of somebody else's, in place of ours; Database then has the signing keys alone
-	APIs        APIs     // who may ask about access tokens (RFC 7662) and revoke them (RFC 7009): secrets by client_id
-	Passkeys    Passkeys // how people sign in with them, like passkeys.New(); nil: they cannot
+	Users       Users         // a user table of somebody else's, in place of ours; Database then has the signing keys alone
+	APIs        APIs          // who may ask about access tokens (RFC 7662) and revoke them (RFC 7009): secrets by client_id
+	Passkeys    Passkeys      // how people sign in with them, like passkeys.New(); nil: they cannot
+	Mail        *mail.Options // how letters are sent; nil: there are none, and nobody can set a new password by themselves
+
+	VerifyEmailOff bool // with Mail: an account is made at once, without a link that verifies its address
 }
 
 // What Options.Login may say.
@@ -97,7 +104,8 @@ func (h Hash) Check() error {
 	return errors.New("this is easily guessed; take at least memory 47104 with time 1, or 19456 with 2, 12288 with 3, 9216 with 4, 7168 with 5")
 }
 
-func (o Options) check() error {
+// check says what is wrong with o. base is where the endpoints are.
+func (o Options) check(base *url.URL) error {
 	var wrong []error
 	if o.Database == nil {
 		wrong = append(wrong, errors.New("a database is needed"))
@@ -107,6 +115,17 @@ func (o Options) check() error {
 	}
 	if err := o.Hash.Check(); err != nil {
 		wrong = append(wrong, fmt.Errorf("hash: %w", err))
+	}
+	if o.Mail != nil {
+		if err := o.Mail.Check(); err != nil {
+			wrong = append(wrong, fmt.Errorf("mail: %w", err))
+		}
+		if o.Login != LoginEmail {
+			wrong = append(wrong, errors.New("mail: there are no e-mail addresses where people sign in with user names"))
+		}
+		if o.Mail.Server == mail.ToLog && !origin.IsLocal(base.Hostname()) {
+			wrong = append(wrong, fmt.Errorf("mail: the log is for development, at a URL of this machine: whoever reads it could take over every account at %s", base.Host))
+		}
 	}
 	t := o.Tokens
 	if t.Lifetime < leastLife || t.Lifetime > mostLife {

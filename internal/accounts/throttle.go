@@ -23,6 +23,7 @@ import (
 type throttle struct {
 	mu                                               sync.Mutex
 	pairs, addresses, accounts, registrations, codes tally
+	mails, mailers                                   tally
 }
 
 // rule is how patient one way of counting is.
@@ -41,7 +42,11 @@ var (
 	registerRule = rule{free: 20, first: 10 * time.Second, most: 10 * time.Minute, forget: time.Hour}
 	// A code has six digits. Only who knows the password gets to guess one, so that the account itself may wait, wherever the tries come
 	// from: a day of them finds one code in some thousands.
-	codeRule    = rule{free: 5, first: 30 * time.Second, most: 15 * time.Minute, forget: 24 * time.Hour}
+	codeRule = rule{free: 5, first: 30 * time.Second, most: 15 * time.Minute, forget: 24 * time.Hour}
+	// Mails count for whom they are for, account or not, and for who asks for them. Nobody is kept out by a stranger: the links of all of
+	// them work, and the wait for the next one is short.
+	mailRule    = rule{free: 3, first: 30 * time.Second, most: 2 * time.Minute, forget: time.Hour}
+	mailerRule  = rule{free: 20, first: 10 * time.Second, most: 10 * time.Minute, forget: time.Hour}
 	accountRule = rule{free: 10, first: 50 * time.Millisecond, most: 2 * time.Second, forget: time.Hour}
 )
 
@@ -82,6 +87,9 @@ func newThrottle() *throttle {
 
 		registrations: tally{rule: registerRule, young: map[place]count{}},
 		codes:         tally{rule: codeRule, young: map[place]count{}},
+
+		mails:   tally{rule: mailRule, young: map[place]count{}},
+		mailers: tally{rule: mailerRule, young: map[place]count{}},
 	}
 }
 
@@ -179,6 +187,24 @@ func (a codeAttempt) TakeBack() {
 	a.t.mu.Lock()
 	defer a.t.mu.Unlock()
 	a.t.codes.takeBack(a.account, time.Now())
+}
+
+// Mail counts a mail that somebody at an address asks for, to whoever has an identifier, if anybody. TooMany: as of Attempt.
+func (t *throttle) Mail(identifier, address string) (takeBack func(), err error) {
+	to, from, now := placeOf("", identifier), placeOf(networkOf(address)), time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if wait := max(t.mails.left(to, now), t.mailers.left(from, now)); wait > 0 {
+		return nil, &session.Error{Code: session.TooMany, Op: "ask for mail", Wait: wait}
+	}
+	t.mails.add(to, now)
+	t.mailers.add(from, now)
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.mails.takeBack(to, time.Now())
+		t.mailers.takeBack(from, time.Now())
+	}, nil
 }
 
 // attempt is one that was counted.

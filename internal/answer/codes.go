@@ -49,6 +49,8 @@ var rows = map[session.Code]row{
 	session.PasswordCommon:   {http.StatusUnprocessableEntity, "This password is easily guessed", "It is among those that are tried first. Please take another one: a few words that only you put together are fine.", false, true},
 	session.BadIdentifier:    {http.StatusUnprocessableEntity, "This name cannot be used", "An e-mail address looks like name@example.com, with plain Latin letters before the @. A user name has 2 to 64 letters and digits of one alphabet, without spaces.", false, true},
 	session.IdentifierTaken:  {http.StatusConflict, "There is such an account already", "If it is yours, sign in with it. If not, please take another name.", false, true},
+	session.LinkOver:         {http.StatusGone, "This link is over", "It was used already, or its 10 minutes are over. Please ask for another mail.", false, false},
+	session.MailDown:         {http.StatusServiceUnavailable, "We cannot send mail right now", "No mail was sent, and nothing was changed. Please try again in a few minutes.", false, false},
 
 	session.TokenInvalid:  {http.StatusUnauthorized, "This access token is no good here", "The access token that came with the request is not for this place, or its time is over.", false, false},
 	session.TokenRequired: {http.StatusUnauthorized, "Not to be opened like this", "This address is for the application's own requests. Going back to the start of the application helps.", false, false},

@@ -24,7 +24,7 @@ func TestAliases_ListTheirFields(t *testing.T) {
 		"GuardOptions": reflect.TypeFor[cloakroom.GuardOptions](), "FileOptions": reflect.TypeFor[cloakroom.FileOptions](),
 		"Accounts": reflect.TypeFor[cloakroom.Accounts](), "PasswordHash": reflect.TypeFor[cloakroom.PasswordHash](),
 		"PageOptions": reflect.TypeFor[cloakroom.PageOptions](), "AccountTokens": reflect.TypeFor[cloakroom.AccountTokens](),
-		"User": reflect.TypeFor[cloakroom.User](), "Users": reflect.TypeFor[cloakroom.Users](),
+		"MailOptions": reflect.TypeFor[cloakroom.MailOptions](), "User": reflect.TypeFor[cloakroom.User](), "Users": reflect.TypeFor[cloakroom.Users](),
 		"TokenOptions": reflect.TypeFor[cloakroom.TokenOptions](),
 	}
 	comments := internalAliases(t, "config.go")

@@ -49,7 +49,14 @@ func (g *Gateway) registerJSON(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(w, r, "register", &c); err != nil {
 		return err
 	}
-	account, err := g.enrol(r, accounts.Registration{Identifier: c.Identifier, Password: c.Password, Name: c.Name})
+	who := accounts.Registration{Identifier: c.Identifier, Password: c.Password, Name: c.Name}
+	if g.Accounts.Verifies() {
+		if err := g.Accounts.RegisterByMail(r.Context(), who, "", telemetry.Of(r).Address); err != nil {
+			return err
+		}
+		return mailed(w)
+	}
+	account, err := g.enrol(r, who)
 	if err != nil {
 		return err
 	}

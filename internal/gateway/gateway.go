@@ -126,6 +126,9 @@ func (g *Gateway) table() []endpoint {
 	}
 	if g.Accounts != nil {
 		own := g.accountEndpoints()
+		if g.Accounts.Mails() {
+			own = append(own, g.mailEndpoints()...)
+		}
 		if g.Accounts.Foreign() {
 			own = slices.DeleteFunc(own, func(e endpoint) bool { return !slices.Contains(foreignPaths, e.path) })
 		}
@@ -173,7 +176,7 @@ func (g *Gateway) endpoints() []endpoint {
 // Documentation is the tables of endpoints in Markdown: those that are always there, and those that come with accounts.
 func Documentation() (always, withAccounts string) {
 	g := &Gateway{}
-	return inMarkdown(g.endpoints()), inMarkdown(g.accountEndpoints())
+	return inMarkdown(g.endpoints()), inMarkdown(append(g.accountEndpoints(), g.mailEndpoints()...))
 }
 
 func inMarkdown(all []endpoint) string {

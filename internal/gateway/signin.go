@@ -121,6 +121,9 @@ func (g *Gateway) take(w http.ResponseWriter, r *http.Request, s *sheet) error {
 	if err != nil {
 		return g.beginAgain(w, r, s, form, err)
 	}
+	if s == signingUp && g.Accounts.Verifies() {
+		return g.askToConfirm(w, r, pending, identifier, password)
+	}
 	account, err := s.enter(g, r, identifier, password)
 	switch session.CodeOf(err) {
 	case "":
@@ -180,6 +183,9 @@ func (g *Gateway) show(w http.ResponseWriter, status int, pending session.Pendin
 	if g.Accounts.Registers() {
 		page.Links = append(page.Links, ui.Link{URL: g.options.Prefix + s.other + "?" + url.Values{"state": {pending.State()}}.Encode(), Name: s.leadsOver})
 	}
+	if s == signingIn && g.Accounts.Mails() {
+		page.Links = append(page.Links, ui.Link{URL: g.options.Prefix + forgotPath + "?" + url.Values{"state": {pending.State()}}.Encode(), Name: "I forgot my password"})
+	}
 	if len(g.Providers) > 1 {
 		page.Links = append(page.Links, ui.Link{URL: g.Answers.LoginURL(pending.ReturnTo), Name: "Other ways to sign in"})
 	}
@@ -219,6 +225,8 @@ func sentence(err error, login string) string {
 		return "This cannot be used as an e-mail address here. It looks like name@example.com, with plain Latin letters before the @."
 	case code == session.BadIdentifier:
 		return "This cannot be used as a user name. It has 2 to 64 letters and digits of one alphabet, without spaces."
+	case code == session.WrongPassword:
+		return "This is another password."
 	case code == session.IdentifierTaken && email:
 		return "There is an account with this e-mail address already. If it is yours, sign in with it."
 	case code == session.IdentifierTaken:

@@ -186,6 +186,7 @@ type FormPage struct {
 	Wrong       string // what is wrong with all of it, as a sentence
 	Button      string
 	Links       []Link // other ways
+	Secret      bool   // something in the page's own address opens something: nobody is told where the person comes from
 }
 
 // Input is a field to fill in.
@@ -225,7 +226,19 @@ func (p *Pages) Form(w http.ResponseWriter, status int, f FormPage) {
 	for _, l := range f.Links {
 		v.link(l.URL, l.Name, false)
 	}
+	if f.Secret {
+		c.referrer = ""
+	}
 	p.write(w, status, v, c)
+}
+
+// Notice answers with a page that says something, and where to go from there: the first link is the main one.
+func (p *Pages) Notice(w http.ResponseWriter, status int, title, text string, links ...Link) {
+	v := view{Title: title, Text: text}
+	for i, l := range links {
+		v.link(l.URL, l.Name, i == 0)
+	}
+	p.write(w, status, v, policy{})
 }
 
 func wrong(i Input) bool { return i.Wrong != "" }

@@ -55,6 +55,10 @@ func every(p *Pages, s, u string) map[string]func(http.ResponseWriter) {
 				{Title: s, Text: s, Rows: []Row{{Name: s, Text: s, Button: b}, {Name: s, Link: Link{u, s}}}}, {Title: s, Codes: []string{s, s}, Button: b},
 			}})
 		},
+		"secret form": func(w http.ResponseWriter) {
+			p.Form(w, 200, FormPage{Title: s, Action: u, Hidden: url.Values{"token": {s}}, Button: s, Secret: true})
+		},
+		"notice": func(w http.ResponseWriter) { p.Notice(w, 200, s, s, Link{u, s}, Link{u, s}) },
 		"submit": func(w http.ResponseWriter) { p.Submit(w, u, url.Values{s: {s}, "other": {s, s}}) },
 	}
 }
@@ -102,7 +106,7 @@ func text(n *html.Node) string {
 
 func TestPages_H3_H5_H6_Headers(t *testing.T) {
 	status := map[string]int{"error": 502, "error without anything": 500, "forbidden": 403, "form": 422}
-	formAction := map[string]string{"submit": "https:", "form": "'self'", "account": "'self'", "scan": "'self'", "passkey": "'self'"}
+	formAction := map[string]string{"submit": "https:", "form": "'self'", "secret form": "'self'", "account": "'self'", "scan": "'self'", "passkey": "'self'"}
 	referrer := map[string]string{"submit": "strict-origin", "form": "same-origin", "account": "same-origin", "scan": "same-origin", "passkey": "same-origin"}
 	for name, write := range every(New(prefix), "word", "https://op.example/end") {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,269 @@
+package cloakroom_test
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/cloakroom-go/cloakroom"
+	"github.com/cloakroom-go/cloakroom/audit"
+	"github.com/cloakroom-go/cloakroom/conformance/postbox"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// verifying is withMail where an account is made by a mailed link, as it is without a word in the configuration.
+func verifying(t *testing.T) (*rig, *postbox.Server, *cloakroom.Accounts) {
+	var people *cloakroom.Accounts
+	r, mail := withMail(t, func(c *cloakroom.Config) { c.Accounts.VerifyEmailOff, people = false, c.Accounts })
+	return r, mail, people
+}
+
+func count(t *testing.T, people *cloakroom.Accounts, table string) (n int) {
+	t.Helper()
+	if err := people.Database.QueryRow("SELECT COUNT(*) FROM " + table).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// apply registers on the page, up to the mail.
+func (b *browser) apply(identifier, password string) *page {
+	b.t.Helper()
+	return b.fill(b.visit("/auth/register?return_to=/page/"), map[string]string{"identifier": identifier, "password": password})
+}
+
+// Who registers gets a mail, and no account. The link makes one, and in the same browser the login goes on.
+func TestVerify_U9_RegisterInOneBrowser(t *testing.T) {
+	r, mail, people := verifying(t)
+	b := r.browser()
+	if p := b.apply("Ada@Example.com", adasPassword); p.Status != http.StatusOK || !strings.Contains(p.Body, "Look into your mail") || b.ticket() != "" {
+		t.Fatalf("%d %s", p.Status, p.Body)
+	}
+	l := mail.Next()
+	if l.To != "Ada@example.com" || l.Subject != "Confirm your address at app.example.com" {
+		t.Errorf("%+v", l)
+	}
+	if n := count(t, people, "account"); n != 0 {
+		t.Errorf("%d accounts before the address is verified", n)
+	}
+	if p := r.browser().sendJSON("/auth/login", adas(adasPassword)); p.Status != http.StatusUnprocessableEntity {
+		t.Errorf("signing in before: %d", p.Status)
+	}
+	link := linkIn(t, l)
+	r.browser().do(request{method: "GET", path: link}) // a scanner
+	p := b.fromMail(link)
+	if _, fields := p.form(t); p.Header.Get("Referrer-Policy") != "no-referrer" || fields.Has("password") {
+		t.Errorf("%v %v", p.Header, fields)
+	}
+	if p := b.fill(p, nil); p.Status != http.StatusOK || p.URL != "/page/" {
+		t.Fatalf("%d %s %s", p.Status, p.URL, p.Body)
+	}
+	if user := b.fetch("GET", "/auth/session").json(t)["user"].(map[string]any); user["email"] != "Ada@Example.com" {
+		t.Errorf("%v", user)
+	}
+	if !slices.Contains(r.actions(), audit.Registered) {
+		t.Errorf("audit: %v", r.actions())
+	}
+	if p := b.fromMail(link); p.Status != http.StatusGone {
+		t.Errorf("the link again: %d", p.Status)
+	}
+}
+
+// On another device the password shows that whoever clicks is who registered: else a stranger could have others make an account for them.
+func TestVerify_U9_AnotherDeviceNeedsThePassword(t *testing.T) {
+	r, mail, people := verifying(t)
+	r.browser().apply(adasAddress, adasPassword)
+	link := linkIn(t, mail.Next())
+	phone := r.browser()
+	p := phone.fromMail(link)
+	if p := phone.fill(p, map[string]string{"password": "what Ada would guess"}); p.Status != http.StatusForbidden || !strings.Contains(p.Body, "This is another password.") {
+		t.Errorf("%d %s", p.Status, p.Body)
+	}
+	if n := count(t, people, "account"); n != 0 {
+		t.Errorf("%d accounts by a wrong password", n)
+	}
+	if p := phone.fill(p, map[string]string{"password": adasPassword}); p.Status != http.StatusOK || !strings.Contains(p.Body, "Your account is ready") || phone.ticket() != "" {
+		t.Errorf("%d %s", p.Status, p.Body)
+	}
+	if p := phone.sendJSON("/auth/login", adas(adasPassword)); p.Status != http.StatusOK {
+		t.Errorf("%d %s", p.Status, p.Body)
+	}
+}
+
+// Registering tells nobody whether there is an account: the answers are alike, and who has one is told by mail.
+func TestVerify_U6_RegisteringTellsNothing(t *testing.T) {
+	r, mail, _ := verifying(t)
+	b := r.browser()
+	b.apply(adasAddress, adasPassword)
+	b.fill(b.fromMail(linkIn(t, mail.Next())), nil)
+	var bodies []string
+	for _, identifier := range []string{adasAddress, "eve@example.com"} {
+		p := r.browser().sendJSON("/auth/register", map[string]string{"identifier": identifier, "password": nextPassword})
+		if p.Status != http.StatusAccepted {
+			t.Errorf("%s: %d %s", identifier, p.Status, p.Body)
+		}
+		bodies = append(bodies, p.Body)
+		if page := r.browser().apply(identifier, nextPassword); page.Status != http.StatusOK || !strings.Contains(page.Body, "A mail is on its way to "+identifier) {
+			t.Errorf("%s: %d %s", identifier, page.Status, page.Body)
+		}
+	}
+	if bodies[0] != bodies[1] {
+		t.Errorf("%q", bodies)
+	}
+	subjects := map[string]int{}
+	for range 4 {
+		l := mail.Next()
+		subjects[l.To+": "+l.Subject]++
+		if l.To == adasAddress && strings.Contains(l.Text, "token=") {
+			t.Errorf("a link to make an account that is there: %s", l.Text)
+		}
+	}
+	if subjects[adasAddress+": You have an account at app.example.com"] != 2 || subjects["eve@example.com: Confirm your address at app.example.com"] != 2 {
+		t.Errorf("%v", subjects)
+	}
+	if p := r.browser().sendJSON("/auth/login", adas(nextPassword)); p.Status != http.StatusUnprocessableEntity {
+		t.Errorf("registering again changed the password: %d", p.Status)
+	}
+}
+
+// Of several links for one address, used at the same instant, exactly one makes the account.
+func TestVerify_U9_OneOfManyWins(t *testing.T) {
+	r, mail, people := verifying(t)
+	const many = 3
+	browsers, pages := make([]*browser, many), make([]*page, many)
+	for i := range many {
+		browsers[i] = r.browser()
+		browsers[i].apply(adasAddress, adasPassword)
+		pages[i] = browsers[i].fromMail(linkIn(t, mail.Next()))
+	}
+	var wg sync.WaitGroup
+	ended := make([]*page, 2*many)
+	for i := range ended { // each twice
+		wg.Go(func() {
+			action, fields := pages[i%many].form(t)
+			ended[i] = browsers[i%many].post(action, "same-origin", fields)
+		})
+	}
+	wg.Wait()
+	made := 0
+	for _, p := range ended {
+		switch p.Status {
+		case http.StatusSeeOther:
+			made++
+		case http.StatusConflict, http.StatusGone:
+		default:
+			t.Errorf("%d %s", p.Status, p.Body)
+		}
+	}
+	if n := count(t, people, "account"); made != 1 || n != 1 {
+		t.Errorf("%d made one, and there are %d", made, n)
+	}
+}
+
+func TestVerify_U9_ServerDown(t *testing.T) {
+	r, mail, people := verifying(t)
+	mail.Down()
+	if p := r.browser().sendJSON("/auth/register", adas(adasPassword)); p.Status != http.StatusServiceUnavailable || p.code(t) != session.MailDown {
+		t.Errorf("%d %s", p.Status, p.Body)
+	}
+	p := r.browser().apply(adasAddress, adasPassword)
+	if p.Status != http.StatusServiceUnavailable || !strings.Contains(p.Body, "try again in a few minutes") || strings.Contains(p.Body, adasPassword) {
+		t.Errorf("%d %s", p.Status, p.Body)
+	}
+	if n := count(t, people, "account") + count(t, people, "account_link"); n != 0 {
+		t.Errorf("%d rows are left", n)
+	}
+}
+
+func TestVerify_RefusedRegistrations(t *testing.T) {
+	r, mail, _ := verifying(t)
+	for _, v := range []struct {
+		identifier, password string
+		status               int
+		code                 session.Code
+	}{
+		{"\u0430da@example.com", adasPassword, 422, session.BadIdentifier},
+		{strings.Repeat("a", 308) + "@example.com", adasPassword, 422, session.BadIdentifier},
+		{"ada@example.com\r\nBcc: eve@example.com", adasPassword, 422, session.BadIdentifier},
+		{"ada@example.com, eve@example.com", adasPassword, 422, session.BadIdentifier},
+		{adasAddress, "short", 422, session.PasswordShort},
+		{adasAddress, "password1", 422, session.PasswordCommon},
+	} {
+		if p := r.browser().sendJSON("/auth/register", map[string]string{"identifier": v.identifier, "password": v.password}); p.Status != v.status || p.code(t) != v.code {
+			t.Errorf("%q: %d %s", v.identifier, p.Status, p.Body)
+		}
+	}
+	if err := r.gateway.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	mail.None()
+}
+
+// Who wants another address proves the password first, and the address by a link. All sessions end, and the old address is told.
+func TestVerify_U8_ChangeAddress(t *testing.T) {
+	const moved = "Ada.King@example.com"
+	r, mail := withMail(t, nil)
+	b := r.browser().enrolled()
+	ask := func(b *browser, current, email string) *page {
+		return b.sendJSON("/auth/email", map[string]string{"current_password": current, "email": email})
+	}
+	for _, v := range []struct {
+		name           string
+		b              *browser
+		current, email string
+		status         int
+		code           session.Code
+	}{
+		{"NoSession", r.browser(), adasPassword, moved, 401, session.None},
+		{"WithoutThePassword", b, "", moved, 403, session.WrongPassword},
+		{"NoAddress", b, adasPassword, "nobody", 422, session.BadIdentifier},
+	} {
+		if p := ask(v.b, v.current, v.email); p.Status != v.status || p.code(t) != v.code {
+			t.Errorf("%s: %d %s", v.name, p.Status, p.Body)
+		}
+	}
+	if p := ask(b, adasPassword, moved); p.Status != http.StatusAccepted {
+		t.Fatalf("%d %s", p.Status, p.Body)
+	}
+	l := mail.Next()
+	if l.To != moved {
+		t.Errorf("a letter to %s", l.To)
+	}
+	// Whoever else has that address cannot take the account over by a click.
+	stranger := r.browser()
+	form := stranger.fromMail(linkIn(t, l))
+	if p := stranger.fill(form, map[string]string{"password": "a guess of a stranger"}); p.Status != http.StatusForbidden {
+		t.Errorf("%d %s", p.Status, p.Body)
+	}
+	if p := b.fill(b.fromMail(linkIn(t, l)), map[string]string{"password": adasPassword}); p.Status != http.StatusOK || !strings.Contains(p.Body, "Your address is changed") {
+		t.Fatalf("%d %s", p.Status, p.Body)
+	}
+	if l := mail.Next(); l.To != adasAddress || !strings.Contains(l.Subject, "was changed") {
+		t.Errorf("the old address: %+v", l)
+	}
+	if p := b.fetch("GET", "/api/x"); p.Status != http.StatusUnauthorized {
+		t.Errorf("the session goes on: %d", p.Status)
+	}
+	if p := r.browser().sendJSON("/auth/login", adas(adasPassword)); p.Status != http.StatusUnprocessableEntity {
+		t.Errorf("the old address: %d", p.Status)
+	}
+	if p := r.browser().sendJSON("/auth/login", map[string]string{"identifier": moved, "password": adasPassword}); p.Status != http.StatusOK {
+		t.Errorf("the new address: %d", p.Status)
+	}
+}
+
+// An address that somebody has is answered like any other, and its owner is told.
+func TestVerify_U6_AddressOfAnother(t *testing.T) {
+	r, mail := withMail(t, nil)
+	r.browser().sendJSON("/auth/register", map[string]string{"identifier": "eve@example.com", "password": nextPassword})
+	b := r.browser().enrolled()
+	if p := b.sendJSON("/auth/email", map[string]string{"current_password": adasPassword, "email": "EVE@example.com"}); p.Status != http.StatusAccepted {
+		t.Errorf("%d %s", p.Status, p.Body)
+	}
+	if l := mail.Next(); !strings.Contains(l.Subject, "You have an account") || strings.Contains(l.Text, "token=") {
+		t.Errorf("%+v", l)
+	}
+}

@@ -1,0 +1,139 @@
+package gateway
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/cloakroom-go/cloakroom/audit"
+	"github.com/cloakroom-go/cloakroom/internal/accounts"
+	"github.com/cloakroom-go/cloakroom/internal/telemetry"
+	"github.com/cloakroom-go/cloakroom/internal/ui"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// askToConfirm registers somebody by a mailed link. The page is the same whether there is an account of that address.
+func (g *Gateway) askToConfirm(w http.ResponseWriter, r *http.Request, pending session.Pending, identifier, password string) error {
+	who := accounts.Registration{Identifier: identifier, Password: password}
+	err := g.Accounts.RegisterByMail(r.Context(), who, pending.State(), telemetry.Of(r).Address)
+	if err != nil {
+		if !shown(err) {
+			return err
+		}
+		g.Answers.Note(r, err)
+		g.show(w, 0, pending, signingUp, identifier, err)
+		return nil
+	}
+	g.Answers.Pages.Notice(w, http.StatusOK, "Look into your mail", fmt.Sprintf("A mail is on its way to %s. The link in it works once, within %s, and makes your account. "+
+		"If nothing comes, look among the unwanted mail, or register again.", identifier, inWords(accounts.LinkLife)), ui.Link{URL: g.backTo(pending.State()), Name: "Back to signing in"})
+	return nil
+}
+
+// changeEmail mails a link to the address that a person wants to have.
+func (g *Gateway) changeEmail(w http.ResponseWriter, r *http.Request) error {
+	const op = "change address"
+	var c struct {
+		Current string `json:"current_password"`
+		Email   string `json:"email"`
+	}
+	if err := readJSON(w, r, op, &c); err != nil {
+		return err
+	}
+	s, err := g.Desk.Use(r.Context(), r)
+	if err != nil {
+		return err
+	}
+	if s.Grant.Provider != accounts.Name {
+		return session.Fail(session.NotAllowed, op, "the address of this person is at provider %q", s.Grant.Provider)
+	}
+	if err := g.Accounts.AskEmail(r.Context(), s.Grant.Subject, c.Current, c.Email, telemetry.Of(r).Address); err != nil {
+		if session.CodeOf(err) == session.WrongPassword {
+			g.record(r, s.Event(audit.Refused, string(session.WrongPassword)))
+		}
+		return err
+	}
+	return mailed(w)
+}
+
+// confirm shows what a link would confirm. Opening it spends nothing.
+func (g *Gateway) confirm(w http.ResponseWriter, r *http.Request) error {
+	query, err := single(r.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	return g.showConfirm(w, r, query.Get("token"), nil)
+}
+
+// askedHere reports whether whoever opened a link asked for it in this browser: the login that led to it is in its cookie still.
+func (g *Gateway) askedHere(r *http.Request, c *accounts.Confirmation) (session.Pending, bool) {
+	pending, err := g.begun(r, c.State)
+	return pending, err == nil && c.Account == ""
+}
+
+func (g *Gateway) showConfirm(w http.ResponseWriter, r *http.Request, token string, wrong error) error {
+	c, err := g.Accounts.ConfirmableEmail(r.Context(), token)
+	if err != nil {
+		return g.linkOver(w, r, err)
+	}
+	status := 0
+	page := ui.FormPage{
+		Title: "Confirm your address", Text: "This makes your account with " + c.Email + " at " + g.Own.Host() + ".",
+		Action: g.options.Prefix + accounts.VerifyPath, Hidden: url.Values{"token": {token}}, Button: "Confirm", Secret: true,
+	}
+	word := ui.Input{Name: "password", Label: "Password", Type: "password", Autocomplete: "current-password", Hint: "The one that you chose for this account."}
+	if c.Account != "" {
+		page.Text = "From now on you sign in with " + c.Email + " at " + g.Own.Host() + ". You will be signed out everywhere."
+		word.Hint = "The one that you sign in with."
+	}
+	if g.wrong(w, &status, wrong) != "" {
+		word.Wrong = sentence(wrong, accounts.LoginEmail)
+	}
+	if _, here := g.askedHere(r, c); !here {
+		page.Inputs = []ui.Input{word}
+	}
+	g.Answers.Pages.Form(w, status, page)
+	return nil
+}
+
+// takeConfirm makes the account, or changes its address. Where the link was asked for in this browser the login goes on; elsewhere a
+// password proves that whoever clicked is who asked, and nobody is signed in.
+func (g *Gateway) takeConfirm(w http.ResponseWriter, r *http.Request) error {
+	form, err := g.letterForm(w, r, accounts.VerifyPath)
+	if err != nil {
+		return err
+	}
+	token := form.Get("token")
+	c, err := g.Accounts.ConfirmableEmail(r.Context(), token)
+	if err != nil {
+		return g.linkOver(w, r, err)
+	}
+	pending, here := g.askedHere(r, c)
+	if !here {
+		if err := g.Accounts.Prove(r.Context(), c, form.Get("password"), telemetry.Of(r).Address); err != nil {
+			if !shown(err) {
+				return err
+			}
+			g.Answers.Note(r, err)
+			return g.showConfirm(w, r, token, err)
+		}
+	}
+	account, err := g.Accounts.ConfirmEmail(r.Context(), c)
+	if err != nil {
+		return g.linkOver(w, r, err)
+	}
+	switch {
+	case c.Account != "":
+		g.recordAccount(r, audit.Changed, account, "e-mail address")
+		if err := g.endAll(r, account, "the e-mail address was changed"); err != nil {
+			return err
+		}
+		g.Answers.Pages.Notice(w, http.StatusOK, "Your address is changed", "You are signed out everywhere. Sign in with "+account.Email+" from now on.", ui.Link{URL: g.signInURL(), Name: "Sign in"})
+		return nil
+	case !here:
+		g.recordAccount(r, audit.Registered, account, "")
+		g.Answers.Pages.Notice(w, http.StatusOK, "Your account is ready", "Sign in with "+account.Email+" and the password that you chose.", ui.Link{URL: g.signInURL(), Name: "Sign in"})
+		return nil
+	}
+	g.recordAccount(r, audit.Registered, account, "")
+	return g.goOn(w, r, pending, account, accounts.ByPassword)
+}
