@@ -68,9 +68,9 @@ func (a *Accounts) haveOne(what string) letter {
 	}
 }
 
-// AskEmail mails a link that gives an account another address, to that address. The current password is needed. As of SignIn and
-// RegisterByMail; WrongPassword: the password is not right.
-func (a *Accounts) AskEmail(ctx context.Context, id, current, email, address string) error {
+// AskEmail mails a link that gives an account another address, to that address. As of Confirm, which it asks first, and
+// RegisterByMail.
+func (a *Accounts) AskEmail(ctx context.Context, id, current, code, email, address string) error {
 	email = strings.TrimSpace(email)
 	key, err := emailKey(email)
 	if err != nil {
@@ -80,7 +80,7 @@ func (a *Accounts) AskEmail(ctx context.Context, id, current, email, address str
 	if err != nil {
 		return err
 	}
-	account, err := a.proven(ctx, id, current, address)
+	account, err := a.Confirm(ctx, id, current, code, address)
 	if err != nil {
 		return err
 	}
@@ -104,23 +104,6 @@ func (a *Accounts) AskEmail(ctx context.Context, id, current, email, address str
 			})
 		})
 	})
-}
-
-// proven returns the account of an id, if the password is right. WrongPassword: it is not; TooMany: as of SignIn.
-func (a *Accounts) proven(ctx context.Context, id, password, address string) (*Account, error) {
-	attempt, pause, err := a.throttle.Attempt(id, address)
-	if err != nil {
-		return nil, err
-	}
-	account, err := a.verify(ctx, func() (*Account, error) { return a.db.byID(ctx, id) }, password, pause)
-	if session.CodeOf(err) == session.WrongCredentials {
-		return nil, &session.Error{Code: session.WrongPassword, Op: "verify password", Err: err}
-	} else if err != nil {
-		attempt.TakeBack()
-		return nil, err
-	}
-	attempt.Right()
-	return account, nil
 }
 
 // Confirmation is what a link is about to confirm.
@@ -149,7 +132,7 @@ func (a *Accounts) ConfirmableEmail(ctx context.Context, token string) (*Confirm
 // address was mistyped the account of whoever mistyped it. WrongPassword: it is another; TooMany: as of SignIn.
 func (a *Accounts) Prove(ctx context.Context, c *Confirmation, password, address string) error {
 	if c.Account != "" {
-		_, err := a.proven(ctx, c.Account, password, address)
+		_, err := a.prove(ctx, "confirm address", c.Account, password, address)
 		return err
 	}
 	attempt, pause, err := a.throttle.Attempt(c.l.hash, address)

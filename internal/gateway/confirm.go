@@ -34,6 +34,7 @@ func (g *Gateway) changeEmail(w http.ResponseWriter, r *http.Request) error {
 	const op = "change address"
 	var c struct {
 		Current string `json:"current_password"`
+		Code    string `json:"code"`
 		Email   string `json:"email"`
 	}
 	if err := readJSON(w, r, op, &c); err != nil {
@@ -46,7 +47,7 @@ func (g *Gateway) changeEmail(w http.ResponseWriter, r *http.Request) error {
 	if s.Grant.Provider != accounts.Name {
 		return session.Fail(session.NotAllowed, op, "the address of this person is at provider %q", s.Grant.Provider)
 	}
-	if err := g.Accounts.AskEmail(r.Context(), s.Grant.Subject, c.Current, c.Email, telemetry.Of(r).Address); err != nil {
+	if err := g.Accounts.AskEmail(r.Context(), s.Grant.Subject, c.Current, c.Code, c.Email, telemetry.Of(r).Address); err != nil {
 		if session.CodeOf(err) == session.WrongPassword {
 			g.record(r, s.Event(audit.Refused, string(session.WrongPassword)))
 		}
@@ -85,7 +86,11 @@ func (g *Gateway) showConfirm(w http.ResponseWriter, r *http.Request, token stri
 		page.Text = "From now on you sign in with " + c.Email + " at " + g.Own.Host() + ". You will be signed out everywhere."
 		word.Hint = "The one that you sign in with."
 	}
-	if g.wrong(w, &status, wrong) != "" {
+	switch g.wrong(w, &status, wrong) {
+	case "":
+	case session.WrongPassword:
+		word.Wrong = "This is another password."
+	default:
 		word.Wrong = sentence(wrong, accounts.LoginEmail)
 	}
 	if _, here := g.askedHere(r, c); !here {

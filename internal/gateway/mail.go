@@ -27,7 +27,7 @@ func (g *Gateway) mailEndpoints() []endpoint {
 		{"POST", "password/forgot", entry, g.forgotJSON, "The same by `{\"identifier\"}`: 202 with `{\"expires_in\"}`, the seconds for which a mailed link works. 422 `bad_identifier`, 429 `too_many`, 503 `mail_down`: then no mail was sent."},
 		{"GET", accounts.ResetPath, document, g.reset, "Where the link in that mail leads. Opening it spends nothing."},
 		{"POST", accounts.ResetPath, entry, g.takeReset, "Its form: sets the password, once, and ends all of the person's sessions. Nobody is signed in by it."},
-		{"POST", "email", guarded, g.changeEmail, "Mails a link to the address that the person who is signed in wants to have: `{\"current_password\", \"email\"}`. 202 as above, whether another account has it. 403 `wrong_password`."},
+		{"POST", "email", guarded, g.changeEmail, "Mails a link to the address that the person who is signed in wants to have: `{\"current_password\", \"email\", \"code\"?}`. 202 as above, whether another account has it. 403 `wrong_password`; 422 `code_required`, `wrong_code`."},
 		{"GET", accounts.VerifyPath, document, g.confirm, "Where the link in that mail leads, and the one in the mail that a registration sends. Opening it spends nothing."},
 		{"POST", accounts.VerifyPath, entry, g.takeConfirm, "Its form: makes the account, or changes its address, once. In a browser that did not ask for it, it wants the password."},
 	}

@@ -225,8 +225,6 @@ func sentence(err error, login string) string {
 		return "This cannot be used as an e-mail address here. It looks like name@example.com, with plain Latin letters before the @."
 	case code == session.BadIdentifier:
 		return "This cannot be used as a user name. It has 2 to 64 letters and digits of one alphabet, without spaces."
-	case code == session.WrongPassword:
-		return "This is another password."
 	case code == session.IdentifierTaken && email:
 		return "There is an account with this e-mail address already. If it is yours, sign in with it."
 	case code == session.IdentifierTaken:
