@@ -52,6 +52,7 @@ type (
 	//   - Passkeys: how people sign in with passkeys: passkeys.New() of the package of that name; nil for not at all
 	//   - Mail *MailOptions: how letters are sent; nil for none
 	//   - VerifyEmailOff bool: with Mail, make an account at once, without a link that verifies its address
+	//   - EmailLink bool: with Mail, let people sign in by a mailed link or code
 	Accounts = accounts.Options
 	// Users is a user table of your own, for Accounts.Users: people sign in on our page or by JSON, and you say who they are.
 	//   - SignIn(ctx, identifier, password string) (*User, error): nil for nobody

@@ -129,6 +129,7 @@ func people(f *form, c *Config) {
 	letters, verify := post(f), true
 	f.flag(&verify, "accounts.verify_email", true, "With `accounts.mail`: an account is made only once a mailed link has shown that the address is the person's own. Registering then tells nobody who has an account.")
 	a.VerifyEmailOff = !verify
+	f.flag(&a.EmailLink, "accounts.email_link", false, "With `accounts.mail`: people may sign in by a mailed link or code, without their password.")
 	a.RegisterOff = !register
 	if keys {
 		a.Passkeys = passkeys.New()
@@ -140,6 +141,9 @@ func people(f *form, c *Config) {
 		f.conflict("accounts.hash", "%s", err)
 	}
 	foreign(f, h, a)
+	if a.EmailLink && !f.any("accounts.mail.") {
+		f.conflict("accounts.email_link", "say in accounts.mail how the mail is sent")
+	}
 	if f.any("accounts.mail.") {
 		a.Mail = letters
 		if u, err := url.Parse(c.URL); err == nil && letters.Server == mail.ToLog && !browser.IsLocal(u.Hostname()) {
@@ -169,7 +173,7 @@ func foreign(f *form, h hook.Options, a *cloakroom.Accounts) {
 		}
 		a.Users = users
 	}
-	for _, key := range []string{"accounts.register", "accounts.hash", "accounts.mail", "accounts.verify_email", "accounts.passkeys"} {
+	for _, key := range []string{"accounts.register", "accounts.hash", "accounts.mail", "accounts.verify_email", "accounts.email_link", "accounts.passkeys"} {
 		if f.has(key) || f.any(key+".") {
 			f.conflict(key, "this is for accounts that are here; with accounts.hook they are where it answers")
 		}

@@ -22,6 +22,8 @@ const (
 	forReset        purpose = "reset"
 	forRegistration purpose = "register"
 	forAddress      purpose = "address"
+	forSignIn       purpose = "sign in"
+	forCode         purpose = "code" // of six digits, by the login that it is for
 )
 
 // detail is what a link says of what it is for.
@@ -33,6 +35,8 @@ type detail struct {
 	Name     string `json:"name,omitempty"`     // of a person who registers
 	Password string `json:"password,omitempty"` // its hash
 	State    string `json:"state,omitempty"`    // of the login that led to it
+	Code     string `json:"code,omitempty"`     // its hash
+	Tries    int    `json:"tries,omitempty"`    // of the code
 }
 
 // link is one that works.

@@ -27,6 +27,7 @@ type Options struct {
 	Mail        *mail.Options // how letters are sent; nil: there are none, and nobody can set a new password by themselves
 
 	VerifyEmailOff bool // with Mail: an account is made at once, without a link that verifies its address
+	EmailLink      bool // with Mail: people may sign in by a mailed link or code, without their password
 }
 
 // What Options.Login may say.
@@ -115,6 +116,9 @@ func (o Options) check(base *url.URL) error {
 	}
 	if err := o.Hash.Check(); err != nil {
 		wrong = append(wrong, fmt.Errorf("hash: %w", err))
+	}
+	if o.Mail == nil && o.EmailLink {
+		wrong = append(wrong, errors.New("email_link: there is no mail to send it by"))
 	}
 	if o.Mail != nil {
 		if err := o.Mail.Check(); err != nil {

@@ -53,7 +53,7 @@ func (g *Gateway) changeEmail(w http.ResponseWriter, r *http.Request) error {
 		}
 		return err
 	}
-	return mailed(w)
+	return mailed(w, "")
 }
 
 // confirm shows what a link would confirm. Opening it spends nothing.

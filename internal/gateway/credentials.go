@@ -54,7 +54,7 @@ func (g *Gateway) registerJSON(w http.ResponseWriter, r *http.Request) error {
 		if err := g.Accounts.RegisterByMail(r.Context(), who, "", telemetry.Of(r).Address); err != nil {
 			return err
 		}
-		return mailed(w)
+		return mailed(w, "")
 	}
 	account, err := g.enrol(r, who)
 	if err != nil {

@@ -128,6 +128,9 @@ func (g *Gateway) table() []endpoint {
 		own := g.accountEndpoints()
 		if g.Accounts.Mails() {
 			own = append(own, g.mailEndpoints()...)
+			if g.Accounts.SignsInByMail() {
+				own = append(own, g.mailSignInEndpoints()...)
+			}
 		}
 		if g.Accounts.Foreign() {
 			own = slices.DeleteFunc(own, func(e endpoint) bool { return !slices.Contains(foreignPaths, e.path) })
@@ -176,7 +179,7 @@ func (g *Gateway) endpoints() []endpoint {
 // Documentation is the tables of endpoints in Markdown: those that are always there, and those that come with accounts.
 func Documentation() (always, withAccounts string) {
 	g := &Gateway{}
-	return inMarkdown(g.endpoints()), inMarkdown(append(g.accountEndpoints(), g.mailEndpoints()...))
+	return inMarkdown(g.endpoints()), inMarkdown(slices.Concat(g.accountEndpoints(), g.mailEndpoints(), g.mailSignInEndpoints()))
 }
 
 func inMarkdown(all []endpoint) string {

@@ -135,16 +135,17 @@ func (g *Gateway) forgotJSON(w http.ResponseWriter, r *http.Request) error {
 	if err := g.Accounts.Forgot(r.Context(), c.Identifier, telemetry.Of(r).Address); err != nil {
 		return err
 	}
-	return mailed(w)
+	return mailed(w, "")
 }
 
-// mailed answers that a mail is on its way, if there is anybody to get it.
-func mailed(w http.ResponseWriter) error {
+// mailed answers that a mail is on its way, if there is anybody to get it. state names the login that it goes on with, "" for none.
+func mailed(w http.ResponseWriter, state string) error {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusAccepted)
 	return json.NewEncoder(w).Encode(struct {
-		ExpiresIn int `json:"expires_in"`
-	}{int(accounts.LinkLife / time.Second)})
+		ExpiresIn int    `json:"expires_in"`
+		State     string `json:"state,omitempty"`
+	}{int(accounts.LinkLife / time.Second), state})
 }
 
 // reset shows where to set a new password. Programs that look at mails open it too: it changes nothing.

@@ -183,6 +183,9 @@ func (g *Gateway) show(w http.ResponseWriter, status int, pending session.Pendin
 	if g.Accounts.Registers() {
 		page.Links = append(page.Links, ui.Link{URL: g.options.Prefix + s.other + "?" + url.Values{"state": {pending.State()}}.Encode(), Name: s.leadsOver})
 	}
+	if s == signingIn && g.Accounts.SignsInByMail() {
+		page.Links = append(page.Links, ui.Link{URL: g.askMailURL(pending), Name: "Sign in by mail"})
+	}
 	if s == signingIn && g.Accounts.Mails() {
 		page.Links = append(page.Links, ui.Link{URL: g.options.Prefix + forgotPath + "?" + url.Values{"state": {pending.State()}}.Encode(), Name: "I forgot my password"})
 	}
