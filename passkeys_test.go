@@ -34,7 +34,7 @@ type device struct {
 func newDevice() *device {
 	return &device{
 		party: virtualwebauthn.RelyingParty{ID: "app.example.com", Name: "app.example.com", Origin: appURL},
-		auth:  virtualwebauthn.NewAuthenticator(), key: virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2),
+		auth:  virtualwebauthn.NewAuthenticator(), key: virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeRSA),
 	}
 }
 

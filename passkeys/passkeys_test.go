@@ -33,7 +33,7 @@ func create(t *testing.T, at virtualwebauthn.RelyingParty, o virtualwebauthn.Aut
 		t.Fatal(err)
 	}
 	o.UserHandle = []byte("ada")
-	m := made{device: virtualwebauthn.NewAuthenticatorWithOptions(o), key: virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2)}
+	m := made{device: virtualwebauthn.NewAuthenticatorWithOptions(o), key: virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeRSA)}
 	response := virtualwebauthn.CreateAttestationResponse(at, m.device, m.key, *asked)
 	id, credential, err := New().Created(host, origin, pending, []byte(response))
 	m.credential = credential
