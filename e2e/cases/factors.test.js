@@ -106,7 +106,7 @@ test('U13 the second step works without script, and a code works once', async t 
   await page.getByRole('button', { name: 'Continue' }).click()
   await page.getByRole('img', { name: 'QR code for the app' }).waitFor()
   const secret = await page.locator('.secret').textContent()
-  await page.getByLabel('Code').fill(code(secret, -1))
+  await page.locator('#code').fill(code(secret, -1))
   await page.getByRole('button', { name: 'Turn on' }).click()
   await page.getByRole('heading', { name: 'Your second step is on' }).waitFor()
   const recovery = await page.locator('.codes code').allTextContents()
