@@ -71,14 +71,20 @@ func (Passkeys) Create(host, origin string, handle []byte, name string, known []
 	return both(creation.Response, data)
 }
 
+// resume takes up a ceremony that was begun before.
+func resume(host, origin string, pending []byte) (*webauthn.WebAuthn, webauthn.SessionData, error) {
+	var data webauthn.SessionData
+	w, err := party(host, origin)
+	if err == nil {
+		err = json.Unmarshal(pending, &data)
+	}
+	return w, data, err
+}
+
 // Created reads what navigator.credentials.create returned, as JSON. credential is what Asked needs later, and no secret.
 func (Passkeys) Created(host, origin string, pending, response []byte) (id, credential []byte, err error) {
-	w, err := party(host, origin)
+	w, data, err := resume(host, origin, pending)
 	if err != nil {
-		return nil, nil, err
-	}
-	var data webauthn.SessionData
-	if err := json.Unmarshal(pending, &data); err != nil {
 		return nil, nil, err
 	}
 	parsed, err := protocol.ParseCredentialCreationResponseBytes(response)
@@ -109,12 +115,8 @@ func (Passkeys) Ask(host, origin string) (options, pending []byte, err error) {
 // Asked reads what navigator.credentials.get returned, as JSON. find returns the handle and the credential of an id. changed is what has
 // to be kept in the place of that credential, so that its counter only grows.
 func (Passkeys) Asked(host, origin string, pending, response []byte, find func(id []byte) (handle, credential []byte, err error)) (id, changed []byte, err error) {
-	w, err := party(host, origin)
+	w, data, err := resume(host, origin, pending)
 	if err != nil {
-		return nil, nil, err
-	}
-	var data webauthn.SessionData
-	if err := json.Unmarshal(pending, &data); err != nil {
 		return nil, nil, err
 	}
 	parsed, err := protocol.ParseCredentialRequestResponseBytes(response)
