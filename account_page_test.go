@@ -3,6 +3,7 @@ package cloakroom_test
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -251,5 +252,83 @@ func TestAccountPage_WhoIsThere(t *testing.T) {
 	}
 	if p := b.do(request{method: "GET", path: "/auth/account", site: "cross-site"}); p.Status != http.StatusForbidden {
 		t.Errorf("a fetch of another site: %d", p.Status)
+	}
+}
+
+// The box on the page decides, whatever the login began with: it is ticked where the login asked for it, and the second step keeps it.
+func TestSignIn_C11_StaySignedIn(t *testing.T) {
+	box := regexp.MustCompile(`name="remember" type="checkbox" value="1"( checked)?`)
+	for _, tt := range []struct {
+		name, query, ticks string
+		persistent, stays  bool
+	}{
+		{"as it is", "", "", false, false},
+		{"ticked", "", "1", false, true},
+		{"asked for by the application", "&remember=1", "1", false, true},
+		{"asked for, and taken out", "&remember=1", "", false, false},
+		{"everybody stays", "", "", true, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t, withAccounts(t, func(c *cloakroom.Config) { c.Session.Persistent = tt.persistent }))
+			first := r.browser().join()
+			phone, _ := first.setsUp()
+			b := r.browser()
+			p := b.visit("/auth/login?return_to=/page/" + tt.query)
+			m := box.FindStringSubmatch(p.Body)
+			if (m == nil) != tt.persistent || m != nil && (m[1] != "") != (tt.query != "") {
+				t.Fatalf("the box: %q", m)
+			}
+			values := adas(adasPassword)
+			if !tt.persistent {
+				values["remember"] = tt.ticks
+			}
+			p = b.fill(p, adas("not the password"))
+			if p = b.fill(p, values); p.Status != http.StatusOK {
+				t.Fatalf("%d %s", p.Status, p.Body)
+			}
+			b.fill(p, map[string]string{"code": phone.code(0)})
+			if c := b.cookies[holding()]; c == nil || (c.MaxAge > 0) != tt.stays {
+				t.Errorf("cookie %v", c)
+			}
+		})
+	}
+}
+
+// The address is changed on a page, too. What cannot be an address is said before a code is used up, and a mail server that is down leaves
+// the person where they are.
+func TestAccountPage_U8_U9_ChangeAddress(t *testing.T) {
+	const moved = "ada.king@example.com"
+	r, mail := withMail(t, nil)
+	b := r.browser().join()
+	if p := b.visit("/auth/account"); !strings.Contains(p.Body, `href="/auth/account/email"`) {
+		t.Fatalf("no way to another address: %s", p.Body)
+	}
+	phone, _ := b.setsUp()
+	form := b.visit("/auth/account/email")
+	code := phone.code(0)
+	for _, v := range []struct {
+		name, email, password, says string
+		status                      int
+	}{
+		{"NoAddress", "nobody", adasPassword, "cannot be used as an e-mail address", http.StatusUnprocessableEntity},
+		{"WrongPassword", moved, "not the password", "password is not right", http.StatusForbidden},
+	} {
+		if p := b.fill(form, map[string]string{"email": v.email, "password": v.password, "code": code}); p.Status != v.status || !strings.Contains(p.Body, v.says) || !strings.Contains(p.Body, `value="`+v.email+`"`) {
+			t.Errorf("%s: %d %s", v.name, p.Status, p.Body)
+		}
+	}
+	mail.None()
+	if p := b.fill(form, map[string]string{"email": moved, "password": adasPassword, "code": code}); p.Status != http.StatusOK || !strings.Contains(p.Body, "A mail is on its way to "+moved) {
+		t.Fatalf("%d %s", p.Status, p.Body)
+	}
+	if l := mail.Next(); l.To != moved {
+		t.Errorf("a letter to %s", l.To)
+	}
+	mail.Down()
+	if p := b.fill(form, map[string]string{"email": moved, "password": adasPassword, "code": phone.code(1)}); p.Status != http.StatusServiceUnavailable || !strings.Contains(p.Body, "try again in a few minutes") || p.Header.Get("Retry-After") == "" {
+		t.Errorf("%d %s", p.Status, p.Body)
+	}
+	if p := newRig(t, withAccounts(t, nil)).browser().join().visit("/auth/account/email"); p.Status != http.StatusNotFound {
+		t.Errorf("without mail: %d", p.Status)
 	}
 }

@@ -77,7 +77,12 @@ func (p *page) form(t *testing.T) (action string, fields url.Values) {
 		case n.Type != html.ElementNode:
 		case n.Data == "form":
 			action = attrs["action"]
-		case n.Data == "input":
+		case n.Data == "input" && attrs["type"] == "checkbox":
+			if _, checked := attrs["checked"]; !checked {
+				attrs["value"] = "" // as good as none
+			}
+			fields.Set(attrs["name"], attrs["value"])
+		case n.Data == "input" && attrs["name"] != "":
 			fields.Set(attrs["name"], attrs["value"])
 		}
 	}

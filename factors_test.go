@@ -78,7 +78,7 @@ func TestFactors_U8_U13_SetUp(t *testing.T) {
 			if !strings.Contains(p.Body, "<svg viewBox=") || strings.Contains(p.Header.Get("Content-Security-Policy"), "script-src") || p.Header.Get("Cache-Control") != "no-store" {
 				t.Errorf("%v %s", p.Header, p.Body)
 			}
-			if p := b.fill(p, map[string]string{"code": "abcdef"}); p.Status != http.StatusUnprocessableEntity || !strings.Contains(p.Body, "That code did not match") && !strings.Contains(p.Body, "A code is good for a minute") || !secretOnPage.MatchString(p.Body) {
+			if p := b.fill(p, map[string]string{"code": "abcdef"}); p.Status != http.StatusUnprocessableEntity || !strings.Contains(p.Body, "This is another code.") || !secretOnPage.MatchString(p.Body) {
 				t.Errorf("a wrong code: %d %s", p.Status, p.Body)
 			}
 			ticket := b.ticket()

@@ -1,6 +1,7 @@
 // Runs the browser suite: builds the gateway, makes the run's certificates, and hands over to Node's own test runner.
 //
-//   node run.js               every case over the default pair of storage and delivery, and the cases named smoke over the other seven
+//   node run.js               every case over the default pair of storage and delivery, and the cases named smoke over the other seven,
+//                             those named both over sealed/proxy alone
 //   node run.js --all         every case over every pair
 //   node run.js tabs renewal  the files with these words in their names, over the pair that E2E_PAIR names
 //
@@ -28,11 +29,11 @@ if (cases.length === 0) {
   console.error(`e2e: no case is called ${wanted.join(' ')}; there are: ${names.map(file => file.replace('.test.js', '')).join(', ')}`)
   process.exit(2)
 }
-const quick = cases.filter(file => /^smoke\(/m.test(readFileSync(file, 'utf8')))
+const quick = cases.filter(file => /^(smoke|both)\(/m.test(readFileSync(file, 'utf8')))
 const whole = wanted.length === 0 && !process.env.E2E_PAIR && !process.env.E2E_CASES
 const inFull = all ? pairs : [pair.name]
 const inPart = all || !whole ? [] : pairs.filter(name => name !== pair.name)
-if (whole && quick.length === 0) throw new Error('no case is named smoke')
+if (whole && quick.length === 0) throw new Error('no case is named smoke or both')
 
 const dir = mkdtempSync(join(tmpdir(), 'cloakroom-e2e-'))
 const failed = []

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { secrets } from '../lib/leaks.js'
 import { pair } from '../lib/pair.js'
-import { newPerson, openChromium, query, shows, smoke, test } from '../lib/stage.js'
+import { both, newPerson, openChromium, query, shows, smoke, test } from '../lib/stage.js'
 
 const password = 'correct horse battery'
 const ann = 'ann@example.com'
@@ -95,7 +95,7 @@ function code(secret) {
   return String((sum.readUInt32BE(sum[19] & 15) & 0x7fffffff) % 1_000_000).padStart(6, '0')
 }
 
-test('U13 the second step works without script, and a code works once', async t => {
+both('U13 the second step works without script, and a code works once', async t => {
   const stage = await openChromium(t, { accounts: {} })
   const plain = await stage.context.browser().newContext({ javaScriptEnabled: false, colorScheme: 'dark', viewport: { width: 360, height: 740 } })
   t.after(() => plain.close())
@@ -127,7 +127,7 @@ test('U13 the second step works without script, and a code works once', async t 
   await page.getByText('9 left').waitFor()
 })
 
-test('my devices: another one is signed out, then all of them', async t => {
+both('my devices: another one is signed out, then all of them', async t => {
   const stage = await openChromium(t, { accounts: {} })
   const page = await stage.tab()
   await join(page, stage.app)

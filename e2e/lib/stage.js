@@ -31,6 +31,11 @@ export function test(name, play, otherwise) {
   if (!process.env.E2E_SMOKE) smoke(name, play, otherwise)
 }
 
+/** A case that also runs over sealed sessions, where these are not run in full: once, for what no delivery changes. */
+export function both(name, play, otherwise) {
+  if (!process.env.E2E_SMOKE || pair.name === 'sealed/proxy') smoke(name, play, otherwise)
+}
+
 /** A case that also runs over the pairs that are not run in full. */
 export function smoke(name, play, otherwise = {}) {
   const other = otherwise[pair.delivery] ?? otherwise[pair.storage]

@@ -68,9 +68,19 @@ func (a *Accounts) haveOne(what string) letter {
 	}
 }
 
-// AskEmail mails a link that gives an account another address, to that address. As of Confirm, which it asks first, and
-// RegisterByMail.
-func (a *Accounts) AskEmail(ctx context.Context, id, current, code, email, address string) error {
+// CheckEmail is BadIdentifier for what cannot be an address here.
+func CheckEmail(email string) error {
+	email = strings.TrimSpace(email)
+	if _, err := emailKey(email); err != nil {
+		return err
+	}
+	_, err := mailbox(email)
+	return err
+}
+
+// AskEmail mails a link that gives an account another address, to that address. Confirm comes first. BadIdentifier: as of CheckEmail; the
+// rest is as of RegisterByMail.
+func (a *Accounts) AskEmail(ctx context.Context, account *Account, email, address string) error {
 	email = strings.TrimSpace(email)
 	key, err := emailKey(email)
 	if err != nil {
@@ -80,21 +90,17 @@ func (a *Accounts) AskEmail(ctx context.Context, id, current, code, email, addre
 	if err != nil {
 		return err
 	}
-	account, err := a.Confirm(ctx, id, current, code, address)
-	if err != nil {
-		return err
-	}
 	return a.mailing(key, address, func() error {
 		return a.post(ctx, func(ctx context.Context, line *mail.Line) error {
 			other, err := a.db.byKey(ctx, LoginEmail, key)
 			if err != nil {
 				return err
 			}
-			if other != nil && other.ID != id {
+			if other != nil && other.ID != account.ID {
 				return line.Send(a.seal(a.haveOne("give an account this address, or to register"), to))
 			}
 			of := detail{Epoch: account.epoch, Key: key, Email: email}
-			return a.sendLink(ctx, line, forAddress, id, of, to, func(token string) letter {
+			return a.sendLink(ctx, line, forAddress, account.ID, of, to, func(token string) letter {
 				return letter{
 					Subject: "Confirm your new address at " + a.base.Host,
 					Text:    "Somebody, probably you, wants to sign in at " + a.base.Host + " with this address from now on. This works once, within 10 minutes:",

@@ -75,7 +75,11 @@ func claim(s *session.Session, name string) string {
 
 func (g *Gateway) whoIs(account *accounts.Account) ui.Section {
 	who := ui.Section{Title: "Who you are"}
-	for _, row := range []ui.Row{{Name: account.Name, Text: "Your name"}, {Name: account.Username, Text: "Your user name"}, {Name: account.Email, Text: "Your e-mail address"}} {
+	email := ui.Row{Name: account.Email, Text: "Your e-mail address"}
+	if g.Accounts.Mails() {
+		email.Link = ui.Link{URL: g.below(emailDeed.path), Name: "Change"}
+	}
+	for _, row := range []ui.Row{{Name: account.Name, Text: "Your name"}, {Name: account.Username, Text: "Your user name"}, email} {
 		if row.Name != "" {
 			who.Rows = append(who.Rows, row)
 		}
@@ -303,7 +307,7 @@ func (g *Gateway) takePassword(w http.ResponseWriter, r *http.Request) error {
 func (g *Gateway) showPassword(w http.ResponseWriter, s *session.Session, status int, err error) {
 	page := ui.FormPage{
 		Title: "Change your password", Text: "For your account at " + g.Own.Host() + ". You will be signed out everywhere else.", Action: g.below("password"), Button: "Change password",
-		Hidden: g.meant(s), Links: []ui.Link{g.cancel()},
+		Hidden: g.meant(s), Links: []ui.Link{g.cancel()}, Username: claim(s, map[string]string{accounts.LoginEmail: "email", accounts.LoginUsername: "preferred_username"}[g.Accounts.Login()]),
 	}
 	current := ui.Input{Name: "current_password", Label: "Current password", Type: "password", Autocomplete: "current-password"}
 	next := ui.Input{Name: "new_password", Label: "New password", Type: "password", Autocomplete: "new-password", Hint: signingUp.hint, Least: signingUp.least}

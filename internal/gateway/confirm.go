@@ -47,13 +47,42 @@ func (g *Gateway) changeEmail(w http.ResponseWriter, r *http.Request) error {
 	if s.Grant.Provider != accounts.Name {
 		return session.Fail(session.NotAllowed, op, "the address of this person is at provider %q", s.Grant.Provider)
 	}
-	if err := g.Accounts.AskEmail(r.Context(), s.Grant.Subject, c.Current, c.Code, c.Email, telemetry.Of(r).Address); err != nil {
+	if err := accounts.CheckEmail(c.Email); err != nil {
+		return err
+	}
+	account, err := g.Accounts.Confirm(r.Context(), s.Grant.Subject, c.Current, c.Code, telemetry.Of(r).Address)
+	if err != nil {
 		if session.CodeOf(err) == session.WrongPassword {
 			g.record(r, s.Event(audit.Refused, string(session.WrongPassword)))
 		}
 		return err
 	}
+	if err := g.Accounts.AskEmail(r.Context(), account, c.Email, telemetry.Of(r).Address); err != nil {
+		return err
+	}
 	return mailed(w, "")
+}
+
+// emailDeed is there where mail is.
+var emailDeed = &deed{
+	path: "email", title: "Change your e-mail address", button: "Send the mail",
+	text: "A mail to the new address takes you on. Until you follow its link you sign in as before.",
+	doc:  "With `accounts.mail`: the page to change one's address. Its form takes the new `email` and the `password` (with a second step a `code`, too), and mails a link to that address.",
+	inputs: func() []ui.Input {
+		return []ui.Input{{Name: "email", Label: "New e-mail address", Type: "email", Autocomplete: "email"}}
+	},
+	check: func(form url.Values) error { return accounts.CheckEmail(form.Get("email")) },
+	do:    (*Gateway).askEmail,
+}
+
+func (g *Gateway) askEmail(w http.ResponseWriter, r *http.Request, s *session.Session, account *accounts.Account, form url.Values) error {
+	if err := g.Accounts.AskEmail(r.Context(), account, form.Get("email"), telemetry.Of(r).Address); err != nil {
+		return err
+	}
+	g.remember(r, s)
+	g.Answers.Pages.Notice(w, http.StatusOK, "Look into your mail", fmt.Sprintf("A mail is on its way to %s. The link in it works once, within %s. "+
+		"If nothing comes, look among the unwanted mail, or ask again.", form.Get("email"), inWords(accounts.LinkLife)), g.cancel())
+	return nil
 }
 
 // confirm shows what a link would confirm. Opening it spends nothing.
@@ -74,12 +103,12 @@ func (g *Gateway) askedHere(r *http.Request, c *accounts.Confirmation) (session.
 func (g *Gateway) showConfirm(w http.ResponseWriter, r *http.Request, token string, wrong error) error {
 	c, err := g.Accounts.ConfirmableEmail(r.Context(), token)
 	if err != nil {
-		return g.linkOver(w, r, err)
+		return g.confirmOver(w, r, err)
 	}
 	status := 0
 	page := ui.FormPage{
 		Title: "Confirm your address", Text: "This makes your account with " + c.Email + " at " + g.Own.Host() + ".",
-		Action: g.options.Prefix + accounts.VerifyPath, Hidden: url.Values{"token": {token}}, Button: "Confirm", Secret: true,
+		Action: g.options.Prefix + accounts.VerifyPath, Hidden: url.Values{"token": {token}}, Button: "Confirm", Secret: true, Username: c.Email,
 	}
 	word := ui.Input{Name: "password", Label: "Password", Type: "password", Autocomplete: "current-password", Hint: "The one that you chose for this account."}
 	if c.Account != "" {
@@ -100,6 +129,15 @@ func (g *Gateway) showConfirm(w http.ResponseWriter, r *http.Request, token stri
 	return nil
 }
 
+// confirmOver is linkOver for a link that confirms an address. Mostly it was followed before, and the account is there.
+func (g *Gateway) confirmOver(w http.ResponseWriter, r *http.Request, err error) error {
+	links := []ui.Link{g.toSignIn()}
+	if g.Accounts.Registers() {
+		links = append(links, ui.Link{URL: g.options.Prefix + "register?" + url.Values{"provider": {accounts.Name}}.Encode(), Name: "Register again"})
+	}
+	return g.linkOver(w, r, err, links...)
+}
+
 // takeConfirm makes the account, or changes its address. Where the link was asked for in this browser the login goes on; elsewhere a
 // password proves that whoever clicked is who asked, and nobody is signed in.
 func (g *Gateway) takeConfirm(w http.ResponseWriter, r *http.Request) error {
@@ -110,7 +148,7 @@ func (g *Gateway) takeConfirm(w http.ResponseWriter, r *http.Request) error {
 	token := form.Get("token")
 	c, err := g.Accounts.ConfirmableEmail(r.Context(), token)
 	if err != nil {
-		return g.linkOver(w, r, err)
+		return g.confirmOver(w, r, err)
 	}
 	pending, here := g.askedHere(r, c)
 	if !here {
@@ -124,7 +162,7 @@ func (g *Gateway) takeConfirm(w http.ResponseWriter, r *http.Request) error {
 	}
 	account, err := g.Accounts.ConfirmEmail(r.Context(), c)
 	if err != nil {
-		return g.linkOver(w, r, err)
+		return g.confirmOver(w, r, err)
 	}
 	switch {
 	case c.Account != "":
@@ -132,11 +170,11 @@ func (g *Gateway) takeConfirm(w http.ResponseWriter, r *http.Request) error {
 		if err := g.endAll(r, account, "the e-mail address was changed"); err != nil {
 			return err
 		}
-		g.Answers.Pages.Notice(w, http.StatusOK, "Your address is changed", "You are signed out everywhere. Sign in with "+account.Email+" from now on.", ui.Link{URL: g.signInURL(), Name: "Sign in"})
+		g.Answers.Pages.Notice(w, http.StatusOK, "Your address is changed", "You are signed out everywhere. Sign in with "+account.Email+" from now on.", g.toSignIn())
 		return nil
 	case !here:
 		g.recordAccount(r, audit.Registered, account, "")
-		g.Answers.Pages.Notice(w, http.StatusOK, "Your account is ready", "Sign in with "+account.Email+" and the password that you chose.", ui.Link{URL: g.signInURL(), Name: "Sign in"})
+		g.Answers.Pages.Notice(w, http.StatusOK, "Your account is ready", "Sign in with "+account.Email+" and the password that you chose.", g.toSignIn())
 		return nil
 	}
 	g.recordAccount(r, audit.Registered, account, "")

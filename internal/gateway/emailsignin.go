@@ -57,7 +57,7 @@ func (g *Gateway) showAskMail(w http.ResponseWriter, pending session.Pending, id
 	} else if err != nil {
 		page.Wrong = sentence(err, accounts.LoginEmail)
 	}
-	page.Inputs = []ui.Input{name}
+	page.Inputs = append([]ui.Input{name}, g.stay(pending)...)
 	g.Answers.Pages.Form(w, status, page)
 }
 
@@ -70,6 +70,7 @@ func (g *Gateway) takeMail(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return g.restart(w, r, form.Get("state"), err)
 	}
+	pending = g.staying(w, pending, form)
 	identifier := form.Get("identifier")
 	if err := g.Accounts.MailSignIn(r.Context(), pending, identifier, telemetry.Of(r).Address); err != nil {
 		if !shown(err) {
@@ -85,7 +86,7 @@ func (g *Gateway) takeMail(w http.ResponseWriter, r *http.Request) error {
 
 func (g *Gateway) showMailCode(w http.ResponseWriter, pending session.Pending, identifier string, err error) {
 	status := 0
-	code := ui.Input{Name: "code", Label: "Code", Type: "text", Autocomplete: "one-time-code", Hint: "Six digits."}
+	code := ui.Input{Name: "code", Label: "Code", Type: "text", Autocomplete: "one-time-code", Hint: "Six digits.", Digits: true}
 	if g.wrong(w, &status, err) != "" {
 		code.Wrong = "This is another code. Please enter the one of the newest mail."
 	}

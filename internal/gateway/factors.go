@@ -109,6 +109,7 @@ type deed struct {
 	path                string // below the account
 	title, text, button string
 	doc                 string
+	check               func(form url.Values) error // what is wrong with inputs, before anybody is asked who they are; nil for nothing
 	do                  func(g *Gateway, w http.ResponseWriter, r *http.Request, s *session.Session, account *accounts.Account, form url.Values) error
 	inputs              func() []ui.Input // before the password
 	keep                string            // a parameter of the page's address that its form has, too; "" for none
@@ -142,11 +143,16 @@ var deeds = []*deed{
 // deedEndpoints are the rows of the route table for deeds.
 func (g *Gateway) deedEndpoints() (all []endpoint) {
 	for _, d := range slices.Concat(deeds, passkeyDeeds) {
-		all = append(all,
-			endpoint{"GET", accountPath + "/" + d.path, document, func(w http.ResponseWriter, r *http.Request) error { return g.askDeed(w, r, d) }, d.doc},
-			endpoint{"POST", accountPath + "/" + d.path, posted, func(w http.ResponseWriter, r *http.Request) error { return g.takeDeed(w, r, d) }, "Its form."})
+		all = append(all, g.deedRows(d)...)
 	}
 	return all
+}
+
+func (g *Gateway) deedRows(d *deed) []endpoint {
+	return []endpoint{
+		{"GET", accountPath + "/" + d.path, document, func(w http.ResponseWriter, r *http.Request) error { return g.askDeed(w, r, d) }, d.doc},
+		{"POST", accountPath + "/" + d.path, posted, func(w http.ResponseWriter, r *http.Request) error { return g.takeDeed(w, r, d) }, "Its form."},
+	}
 }
 
 func (g *Gateway) askDeed(w http.ResponseWriter, r *http.Request, d *deed) error {
@@ -178,10 +184,20 @@ func (g *Gateway) takeDeed(w http.ResponseWriter, r *http.Request, d *deed) erro
 		}
 		return err
 	}
+	if d.check != nil {
+		if err := d.check(form); err != nil {
+			g.Answers.Note(r, err)
+			return g.showDeed(w, r, s, account, d, form, 0, err)
+		}
+	}
 	confirmed, err := g.Accounts.Confirm(r.Context(), account.ID, form.Get("password"), form.Get("code"), telemetry.Of(r).Address)
+	if err == nil {
+		err = d.do(g, w, r, s, confirmed, form)
+	}
 	switch code := session.CodeOf(err); code {
-	case "":
-		return d.do(g, w, r, s, confirmed, form)
+	case session.MailDown:
+		g.Answers.Note(r, err)
+		return g.showDeed(w, r, s, account, d, form, 0, err)
 	case session.WrongPassword, session.CodeRequired, session.WrongCode, session.TooMany:
 		g.record(r, s.Event(audit.Refused, string(code)))
 		g.Answers.Note(r, err)
@@ -196,7 +212,7 @@ func (g *Gateway) showDeed(w http.ResponseWriter, r *http.Request, s *session.Se
 	if factorsErr != nil {
 		return factorsErr
 	}
-	page := ui.FormPage{Title: d.title, Text: d.text, Action: g.below(d.path), Button: d.button, Hidden: g.meant(s), Links: []ui.Link{g.cancel()}}
+	page := ui.FormPage{Title: d.title, Text: d.text, Action: g.below(d.path), Button: d.button, Hidden: g.meant(s), Links: []ui.Link{g.cancel()}, Username: account.Identifier(g.Accounts.Login())}
 	if d.keep != "" {
 		page.Hidden.Set(d.keep, form.Get(d.keep))
 	}
@@ -211,6 +227,8 @@ func (g *Gateway) showDeed(w http.ResponseWriter, r *http.Request, s *session.Se
 	if err != nil {
 		text := g.refusal(w, &status, err)
 		switch session.CodeOf(err) {
+		case session.BadIdentifier:
+			page.Inputs[0].Wrong = sentence(err, accounts.LoginEmail)
 		case session.WrongPassword:
 			word.Wrong = text
 		case session.CodeRequired, session.WrongCode:
@@ -235,7 +253,7 @@ func (g *Gateway) offerAuthenticator(w http.ResponseWriter, _ *http.Request, s *
 
 func (g *Gateway) showOffer(w http.ResponseWriter, status int, s *session.Session, offer accounts.Offer, err error) {
 	code := codeInput()
-	code.Hint = "The six digits that the app shows now."
+	code.Hint, code.Digits = "The six digits that the app shows now.", true
 	page := ui.FormPage{
 		Title: "Scan this with your app", Text: "Then enter the code that it shows.", Action: g.below("authenticator"), Button: "Turn on", Hidden: g.meant(s),
 		Scan:  &ui.Scan{URI: offer.URI, Text: "Without a camera, type this secret into the app:", Secret: offer.Secret},
@@ -243,7 +261,8 @@ func (g *Gateway) showOffer(w http.ResponseWriter, status int, s *session.Sessio
 	}
 	page.Hidden.Set("offer", offer.Sealed)
 	if err != nil {
-		code.Wrong = g.refusal(w, &status, err)
+		g.refusal(w, &status, err)
+		code.Wrong = "This is another code. Please enter the one that the app shows now; it may have changed meanwhile."
 	}
 	page.Inputs = []ui.Input{code}
 	g.Answers.Pages.Form(w, status, page)
@@ -303,7 +322,7 @@ func (g *Gateway) renewRecovery(w http.ResponseWriter, r *http.Request, s *sessi
 func (g *Gateway) showRecovery(w http.ResponseWriter, title string, codes []string) {
 	g.Answers.Pages.Account(w, ui.AccountPage{
 		Title: title, Text: "Without your app you sign in with one of these codes in its place. Each works once. Keep them where nobody else looks, and not on the device with the app: they are not shown again.",
-		Sections: []ui.Section{{Title: "Recovery codes", Codes: codes}}, Links: []ui.Link{{URL: g.options.Prefix + accountPath, Name: "I have written them down"}},
+		Sections: []ui.Section{{Title: "Recovery codes", Codes: codes}}, Links: []ui.Link{{URL: g.options.Prefix + accountPath, Name: "I have written them down"}}, Main: true,
 	})
 }
 

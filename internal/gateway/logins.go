@@ -51,6 +51,13 @@ func (l *logins) Start(w http.ResponseWriter, r *http.Request, p session.Pending
 	l.jar.Set(w, name, value, cookie.Attributes{SameSite: sameSite, MaxAge: session.LoginLifetime})
 }
 
+// Keep puts a login that is in the browser there again, changed. It lasts no longer.
+func (l *logins) Keep(w http.ResponseWriter, p session.Pending) {
+	name := l.jar.Login(idOf(p.State()))
+	value := base64.RawURLEncoding.EncodeToString(l.box.Seal(encodePending(p), []byte(name)))
+	l.jar.Set(w, name, value, cookie.Attributes{SameSite: sameSiteOf(false), MaxAge: session.LoginLifetime - time.Since(p.Started)})
+}
+
 func sameSiteOf(formPost bool) http.SameSite {
 	if formPost {
 		return http.SameSiteNoneMode // the provider's form is a cross-site POST, which Lax cookies stay away from

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/audit"
@@ -21,7 +22,7 @@ const forgotPath = "forgot-password"
 
 // mailEndpoints is the part of the route table that is there with accounts that can send mail.
 func (g *Gateway) mailEndpoints() []endpoint {
-	return []endpoint{
+	return append([]endpoint{
 		{"GET", forgotPath, document, g.forgot, "With `accounts.mail`: the page to ask for a new password on."},
 		{"POST", forgotPath, entry, g.takeForgot, "Its form. The answer is the same whether there is such an account."},
 		{"POST", "password/forgot", entry, g.forgotJSON, "The same by `{\"identifier\"}`: 202 with `{\"expires_in\"}`, the seconds for which a mailed link works. 422 `bad_identifier`, 429 `too_many`, 503 `mail_down`: then no mail was sent."},
@@ -30,7 +31,7 @@ func (g *Gateway) mailEndpoints() []endpoint {
 		{"POST", "email", guarded, g.changeEmail, "Mails a link to the address that the person who is signed in wants to have: `{\"current_password\", \"email\", \"code\"?}`. 202 as above, whether another account has it. 403 `wrong_password`; 422 `code_required`, `wrong_code`."},
 		{"GET", accounts.VerifyPath, document, g.confirm, "Where the link in that mail leads, and the one in the mail that a registration sends. Opening it spends nothing."},
 		{"POST", accounts.VerifyPath, entry, g.takeConfirm, "Its form: makes the account, or changes its address, once. In a browser that did not ask for it, it wants the password."},
-	}
+	}, g.deedRows(emailDeed)...)
 }
 
 // forgot asks whose password was forgotten. A login that led here is gone back to.
@@ -165,7 +166,7 @@ func (g *Gateway) showReset(w http.ResponseWriter, r *http.Request, token string
 	status := 0
 	page := ui.FormPage{
 		Title: "Set a new password", Text: "For " + account.Email + " at " + g.Own.Host() + ". You will be signed out everywhere.",
-		Action: g.options.Prefix + accounts.ResetPath, Hidden: url.Values{"token": {token}}, Button: "Set the password", Secret: true,
+		Action: g.options.Prefix + accounts.ResetPath, Hidden: url.Values{"token": {token}}, Button: "Set the password", Secret: true, Username: account.Email,
 	}
 	word := ui.Input{Name: "password", Label: "New password", Type: "password", Autocomplete: "new-password", Hint: signingUp.hint, Least: signingUp.least}
 	if g.wrong(w, &status, wrong) != "" {
@@ -183,9 +184,14 @@ func (g *Gateway) linkOver(w http.ResponseWriter, r *http.Request, err error, li
 	}
 	g.Answers.Note(r, err)
 	status, title, text := answer.Words(session.LinkOver)
-	g.Answers.Pages.Notice(w, status, title, text, append(links, ui.Link{URL: g.signInURL(), Name: "Sign in"})...)
+	if signIn := g.toSignIn(); !slices.Contains(links, signIn) {
+		links = append(links, signIn)
+	}
+	g.Answers.Pages.Notice(w, status, title, text, links...)
 	return nil
 }
+
+func (g *Gateway) toSignIn() ui.Link { return ui.Link{URL: g.signInURL(), Name: "Sign in"} }
 
 // takeReset sets the password and ends all sessions. It begins none: a link in a mail may have been read by others (U9).
 func (g *Gateway) takeReset(w http.ResponseWriter, r *http.Request) error {
@@ -208,7 +214,7 @@ func (g *Gateway) takeReset(w http.ResponseWriter, r *http.Request) error {
 	if err := g.endAll(r, account, "the password was changed"); err != nil {
 		return err
 	}
-	g.Answers.Pages.Notice(w, http.StatusOK, "The new password is set", "You are signed out everywhere. Sign in with the new password.", ui.Link{URL: g.signInURL(), Name: "Sign in"})
+	g.Answers.Pages.Notice(w, http.StatusOK, "The new password is set", "You are signed out everywhere. Sign in with the new password.", g.toSignIn())
 	return nil
 }
 

@@ -54,6 +54,7 @@ func (g *Gateway) takePasskey(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return g.beginAgain(w, r, signingIn, form, err)
 	}
+	pending = g.staying(w, pending, form)
 	if err = g.once(r, form.Get("passkey")); err == nil {
 		var account *accounts.Account
 		if account, err = g.Accounts.SignInByPasskey(r.Context(), pending, form.Get("passkey"), form.Get("response")); err == nil {
@@ -149,7 +150,9 @@ func (g *Gateway) passkeysOf(r *http.Request, account *accounts.Account) ([]ui.S
 	if err != nil {
 		return nil, err
 	}
-	section := ui.Section{Title: "Passkeys"}
+	section := ui.Section{
+		Title: "Passkeys", Text: "To sign in by what unlocks your device, without a password.", Link: ui.Link{URL: g.below("passkey"), Name: "Add a passkey"},
+	}
 	for _, k := range all {
 		text := "Made on " + k.Created.Format("2 January 2006") + ", not used yet"
 		if !k.Used.IsZero() {
@@ -157,6 +160,5 @@ func (g *Gateway) passkeysOf(r *http.Request, account *accounts.Account) ([]ui.S
 		}
 		section.Rows = append(section.Rows, ui.Row{Name: k.Name, Text: text, Link: ui.Link{URL: g.below("passkey-remove") + "?" + url.Values{"id": {k.ID}}.Encode(), Name: "Remove"}})
 	}
-	section.Rows = append(section.Rows, ui.Row{Name: "A new one", Text: "To sign in by what unlocks your device", Link: ui.Link{URL: g.below("passkey"), Name: "Add a passkey"}})
 	return []ui.Section{section}, nil
 }

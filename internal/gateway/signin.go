@@ -121,6 +121,9 @@ func (g *Gateway) take(w http.ResponseWriter, r *http.Request, s *sheet) error {
 	if err != nil {
 		return g.beginAgain(w, r, s, form, err)
 	}
+	if s == signingIn {
+		pending = g.staying(w, pending, form)
+	}
 	if s == signingUp && g.Accounts.Verifies() {
 		return g.askToConfirm(w, r, pending, identifier, password)
 	}
@@ -144,7 +147,7 @@ func (g *Gateway) beginAgain(w http.ResponseWriter, r *http.Request, s *sheet, f
 	if round >= session.MaxRounds {
 		return session.Fail(session.LoginLoop, s.path, "no login cookie after %d pages", round)
 	}
-	query := url.Values{"return_to": {form.Get("return_to")}, "round": {strconv.Itoa(round)}}
+	query := url.Values{"return_to": {form.Get("return_to")}, "round": {strconv.Itoa(round)}, "remember": {form.Get("remember")}}
 	intent, err := g.intent(r, query, s == signingUp)
 	if err != nil {
 		return err
@@ -180,17 +183,20 @@ func (g *Gateway) show(w http.ResponseWriter, status int, pending session.Pendin
 		}
 	}
 	page.Inputs = []ui.Input{name, word}
-	if g.Accounts.Registers() {
-		page.Links = append(page.Links, ui.Link{URL: g.options.Prefix + s.other + "?" + url.Values{"state": {pending.State()}}.Encode(), Name: s.leadsOver})
-	}
-	if s == signingIn && g.Accounts.SignsInByMail() {
-		page.Links = append(page.Links, ui.Link{URL: g.askMailURL(pending), Name: "Sign in by mail"})
+	if s == signingIn {
+		page.Inputs = append(page.Inputs, g.stay(pending)...)
 	}
 	if s == signingIn && g.Accounts.Mails() {
 		page.Links = append(page.Links, ui.Link{URL: g.options.Prefix + forgotPath + "?" + url.Values{"state": {pending.State()}}.Encode(), Name: "I forgot my password"})
 	}
+	if g.Accounts.Registers() {
+		page.Links = append(page.Links, ui.Link{URL: g.options.Prefix + s.other + "?" + url.Values{"state": {pending.State()}}.Encode(), Name: s.leadsOver})
+	}
+	if s == signingIn && g.Accounts.SignsInByMail() {
+		page.Others = append(page.Others, ui.Link{URL: g.askMailURL(pending), Name: "Sign in by mail"})
+	}
 	if len(g.Providers) > 1 {
-		page.Links = append(page.Links, ui.Link{URL: g.Answers.LoginURL(pending.ReturnTo), Name: "Other ways to sign in"})
+		page.Others = append(page.Others, ui.Link{URL: g.Answers.LoginURL(pending.ReturnTo), Name: "Other ways to sign in"})
 	}
 	if s == signingIn {
 		var askErr error
@@ -202,10 +208,31 @@ func (g *Gateway) show(w http.ResponseWriter, status int, pending session.Pendin
 	return nil
 }
 
+// stay asks whether the session outlives the browser, where not all of them do.
+func (g *Gateway) stay(pending session.Pending) []ui.Input {
+	if g.Sessions.Persistent {
+		return nil
+	}
+	box := ui.Input{Name: "remember", Label: "Stay signed in on this device", Type: "checkbox"}
+	if pending.Remember {
+		box.Value = "1"
+	}
+	return []ui.Input{box}
+}
+
+// staying has the login keep what a page with that box says.
+func (g *Gateway) staying(w http.ResponseWriter, pending session.Pending, form url.Values) session.Pending {
+	if remember := form.Get("remember") == "1"; remember != pending.Remember {
+		pending.Remember = remember
+		g.logins.Keep(w, pending)
+	}
+	return pending
+}
+
 // refusal sets the status of err for a page that is shown again, and says what is wrong.
 func (g *Gateway) refusal(w http.ResponseWriter, status *int, err error) string {
 	*status, _, _ = answer.Words(session.CodeOf(err))
-	if *status == http.StatusTooManyRequests {
+	if *status == http.StatusTooManyRequests || *status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", answer.RetryAfter(err))
 	}
 	return sentence(err, g.Accounts.Login())

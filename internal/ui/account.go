@@ -14,7 +14,8 @@ type AccountPage struct {
 	Title, Text string
 	Notice      string // what has just been done, as a sentence
 	Sections    []Section
-	Links       []Link
+	Links       []Link // the first is the main one where Main says so
+	Main        bool
 }
 
 // Section is a part of a page with a heading of its own.
@@ -22,6 +23,7 @@ type Section struct {
 	Title, Text string
 	Rows        []Row
 	Codes       []string // to write down
+	Link        Link     // to more of it
 	Button      *Button
 }
 
@@ -42,15 +44,15 @@ type Button struct {
 func (p *Pages) Account(w http.ResponseWriter, a AccountPage) {
 	v := view{Title: a.Title, Text: a.Text, Notice: a.Notice, Wide: true}
 	for i, s := range a.Sections {
-		one := section{ID: "section-" + strconv.Itoa(i), Title: s.Title, Text: s.Text, Codes: s.Codes, Button: newButton(s.Button, "")}
+		one := section{ID: "section-" + strconv.Itoa(i), Title: s.Title, Text: s.Text, Codes: s.Codes, Link: s.Link, Button: newButton(s.Button, "")}
 		for j, r := range s.Rows {
 			id := one.ID + "-" + strconv.Itoa(j)
 			one.Rows = append(one.Rows, row{ID: id, Name: r.Name, Text: r.Text, Link: r.Link, Button: newButton(r.Button, id)})
 		}
 		v.Sections = append(v.Sections, one)
 	}
-	for _, l := range a.Links {
-		v.link(l.URL, l.Name, false)
+	for i, l := range a.Links {
+		v.link(l.URL, l.Name, a.Main && i == 0)
 	}
 	p.write(w, http.StatusOK, v, policy{formAction: "'self'", referrer: "same-origin"})
 }
@@ -59,6 +61,7 @@ type section struct {
 	ID, Title, Text string
 	Rows            []row
 	Codes           []string
+	Link            Link
 	Button          *button
 }
 

@@ -185,19 +185,22 @@ type FormPage struct {
 	Passkey     *Passkey
 	Wrong       string // what is wrong with all of it, as a sentence
 	Button      string
-	Links       []Link // other ways
+	Links       []Link // what else there is to do
+	Others      []Link // other ways to the same, below all of it
+	Username    string // whose form it is, for password managers; nobody sees it
 	Secret      bool   // something in the page's own address opens something: nobody is told where the person comes from
 }
 
 // Input is a field to fill in.
 type Input struct {
 	Name, Label  string
-	Type         string // of the input element: text, email, password
+	Type         string // of the input element: text, email, password; checkbox may be left out, and is sent as "1"
 	Autocomplete string // what browsers and password managers may fill in (HTML, "autofill")
 	Value        string
 	Hint         string // what is wanted, as a sentence
 	Wrong        string // what is wrong with Value, as a sentence
 	Least        int    // characters, for browsers to say so; 0 for any number
+	Digits       bool   // nothing else is in Value: phones show no letters
 }
 
 // Link leads elsewhere.
@@ -206,7 +209,7 @@ type Link struct{ URL, Name string }
 // Form answers with a form. The first field with something wrong has the focus, else the first that is empty, so that nobody needs
 // script or a pointer to go on.
 func (p *Pages) Form(w http.ResponseWriter, status int, f FormPage) {
-	v := view{Title: f.Title, Text: f.Text, Wrong: f.Wrong, Passkey: newPasskey(f.Passkey)}
+	v := view{Title: f.Title, Text: f.Text, Wrong: f.Wrong, Passkey: newPasskey(f.Passkey), Others: f.Others, Username: f.Username}
 	if f.Button != "" {
 		v.Form = newForm(f.Action, f.Hidden, f.Button)
 	}
@@ -218,7 +221,7 @@ func (p *Pages) Form(w http.ResponseWriter, status int, f FormPage) {
 	v.Failed = f.Wrong != "" || slices.ContainsFunc(f.Inputs, wrong)
 	focus := slices.IndexFunc(f.Inputs, wrong)
 	if focus < 0 {
-		focus = slices.IndexFunc(f.Inputs, func(i Input) bool { return i.Value == "" })
+		focus = slices.IndexFunc(f.Inputs, func(i Input) bool { return i.Value == "" && i.Type != "checkbox" })
 	}
 	for i, one := range f.Inputs {
 		v.Form.Inputs = append(v.Form.Inputs, input{one, i == focus})
@@ -261,6 +264,8 @@ type view struct {
 	Passkey   *passkey
 	Form      *form
 	Links     []link
+	Others    []Link
+	Username  string
 	RequestID string
 
 	Refresh             string // of the meta element

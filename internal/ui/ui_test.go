@@ -34,10 +34,12 @@ func every(p *Pages, s, u string) map[string]func(http.ResponseWriter) {
 		"chooser":                func(w http.ResponseWriter) { p.Chooser(w, []Choice{{s, u}, {s, u}}) },
 		"form": func(w http.ResponseWriter) {
 			p.Form(w, 422, FormPage{
-				Title: s, Text: s, Action: u, Hidden: url.Values{s: {s}}, Wrong: s, Button: s, Links: []Link{{u, s}},
+				Title: s, Text: s, Action: u, Hidden: url.Values{s: {s}}, Wrong: s, Button: s, Links: []Link{{u, s}}, Others: []Link{{u, s}}, Username: s,
 				Inputs: []Input{
 					{Name: "identifier", Label: s, Type: "text", Autocomplete: "username", Value: s, Hint: s},
 					{Name: "password", Label: s, Type: "password", Autocomplete: "new-password", Hint: s, Wrong: s, Least: 8},
+					{Name: "code", Label: s, Type: "text", Value: s, Digits: true},
+					{Name: "remember", Label: s, Type: "checkbox", Value: "1"},
 				},
 			})
 		},
@@ -52,7 +54,7 @@ func every(p *Pages, s, u string) map[string]func(http.ResponseWriter) {
 		"account": func(w http.ResponseWriter) {
 			b := &Button{Action: u, Name: s, Hidden: url.Values{s: {s}}}
 			p.Account(w, AccountPage{Title: s, Text: s, Notice: s, Links: []Link{{u, s}}, Sections: []Section{
-				{Title: s, Text: s, Rows: []Row{{Name: s, Text: s, Button: b}, {Name: s, Link: Link{u, s}}}}, {Title: s, Codes: []string{s, s}, Button: b},
+				{Title: s, Text: s, Rows: []Row{{Name: s, Text: s, Button: b}, {Name: s, Link: Link{u, s}}}}, {Title: s, Codes: []string{s, s}, Link: Link{u, s}, Button: b},
 			}})
 		},
 		"secret form": func(w http.ResponseWriter) {

@@ -56,6 +56,7 @@ for (const form of document.querySelectorAll("form[data-options]")) {
         clientExtensionResults: {},
         response,
       });
+      form.elements.remember.value = document.querySelector("input[type=checkbox][name=remember]:checked") ? "1" : "";
       form.submit();
     } catch {
       /* Mostly the person has cancelled. Browsers do not tell, so that no page learns which passkeys there are. */
