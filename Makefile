@@ -2,6 +2,9 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
+# Here a PostgreSQL that is missing is an error, and no reason to skip.
+test-%: export CLOAKROOM_TEST_POSTGRES = required
+
 .PHONY: help demo build test test-all test-go test-client test-e2e test-examples bench fuzz generate check-format tools
 
 help: ## list the targets
@@ -24,7 +27,7 @@ test-all: test ## every case and attack over every pair, the model tests for lon
 	cd e2e && node run.js --all
 	@$(MAKE) --no-print-directory fuzz
 
-tools: ## install what the tests need: Debian's browsers, npm packages
+tools: ## install what the tests need: Debian's browsers and PostgreSQL, npm packages
 	@./scripts/install.sh
 
 check-format:
@@ -34,6 +37,7 @@ check-format:
 test-go: ## the Go tests, with the race detector
 	go test -race -count=1 ./...
 	CLOAKROOM_TEST_STORAGE=sealed go test -race -count=1 .
+	CLOAKROOM_TEST_ACCOUNTS=postgres go test -race -count=1 ./internal/accounts
 	go test -count=1 -run UploadStreams . # a gigabyte; a tenth of it with the race detector
 
 test-client: ## the TypeScript client: types, tests, and that the committed build is what the source makes

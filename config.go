@@ -41,7 +41,7 @@ type (
 	//   - AccessType string: typ of access tokens that come without a session, for Route.Bearer: at+jwt (default, RFC 9068), or JWT for JWT or none
 	Provider = oidc.Options
 	// Accounts are people of our own, and the issuer of their access tokens. Database is needed.
-	//   - Database *sql.DB: where they are, of sqlite.OpenAccounts; the caller closes it after the gateway
+	//   - Database *sql.DB: where they are, of sqlite.OpenAccounts or postgres.OpenAccounts; the caller closes it after the gateway
 	//   - Login string: what people call themselves: "email" (default) or "username"
 	//   - RegisterOff bool: nobody can register by themselves
 	//   - Title string: what they are called where people choose where to sign in; default "Account of this site"

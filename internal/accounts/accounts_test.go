@@ -6,8 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/cloakroom-go/cloakroom/session"
@@ -60,36 +58,18 @@ func TestSignIn_FindsTheAccount(t *testing.T) {
 }
 
 func TestRegister_OneOfManyAtOnceWins(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "accounts.db")
-	var all []*Accounts
-	for range 2 { // two processes would do the same
-		a, err := New(context.Background(), Options{Database: openFile(t, path)}, somewhere)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a.hasher = newHasher(cheap)
-		all = append(all, a)
-	}
-	var made atomic.Int64
-	var everyone sync.WaitGroup
-	for i := range 20 {
-		everyone.Go(func() {
+	overEach(t, func(t *testing.T, replica func(func(*Options)) *Accounts) {
+		all := []*Accounts{replica(nil), replica(nil)}
+		came := allAtOnce(20, func(i int) error {
 			identifier := ada
 			if i%3 == 0 {
 				identifier = strings.ToUpper(ada)
 			}
 			_, err := all[i%2].Register(context.Background(), Registration{Identifier: identifier, Password: fmt.Sprint("password of ", i)}, fmt.Sprintf("192.0.2.%d", i))
-			if err == nil {
-				made.Add(1)
-				return
-			}
-			wantCode(t, err, session.IdentifierTaken)
+			return err
 		})
-	}
-	everyone.Wait()
-	if made.Load() != 1 {
-		t.Errorf("%d of 20 registrations of one address won", made.Load())
-	}
+		wantOutcome(t, came, map[session.Code]int{"": 1, session.IdentifierTaken: 19})
+	})
 }
 
 func TestRegister_Off(t *testing.T) {
@@ -154,19 +134,10 @@ func TestOpenAccounts_FileIsPrivateAndOurs(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	db := openFile(t, path)
-	if _, err := New(context.Background(), Options{Database: db}, somewhere); err != nil {
-		t.Fatal(err)
-	}
+	openOver(t, kindSQLite, path)
 	state, err := os.Stat(path)
 	if err != nil || state.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", state.Mode(), err)
-	}
-	if _, err := db.Exec("INSERT INTO account_schema VALUES (1000, 0)"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := New(context.Background(), Options{Database: db}, somewhere); err == nil || !strings.Contains(err.Error(), "a newer Cloakroom wrote it") {
-		t.Errorf("a newer schema: %v", err)
 	}
 
 	sessions := filepath.Join(t.TempDir(), "sessions.db")

@@ -2,7 +2,6 @@ package accounts
 
 import (
 	"context"
-	"database/sql"
 	"strings"
 	"time"
 
@@ -165,7 +164,7 @@ func (a *Accounts) ConfirmEmail(ctx context.Context, c *Confirmation) (*Account,
 	}
 	account := newAccount(LoginEmail, c.l.Email, c.l.Name, c.l.Password)
 	account.EmailVerified = account.Created
-	err := a.db.within(ctx, opAdd, func(ctx context.Context, tx *sql.Tx) error {
+	err := a.db.within(ctx, opAdd, func(ctx context.Context, tx *transaction) error {
 		if err := c.l.spend(ctx, tx); err != nil {
 			return err
 		}
@@ -188,7 +187,10 @@ func (a *Accounts) moveTo(ctx context.Context, l *link) (*Account, error) {
 		return nil, session.Fail(session.LinkOver, op, "the account is gone or disabled, or its credentials changed since")
 	}
 	now := time.Now().UTC().Truncate(time.Millisecond)
-	err = a.db.within(ctx, op, func(ctx context.Context, tx *sql.Tx) error {
+	err = a.db.within(ctx, op, func(ctx context.Context, tx *transaction) error {
+		if err := tx.hold(ctx, l.account); err != nil {
+			return err
+		}
 		if err := l.spend(ctx, tx); err != nil {
 			return err
 		}
@@ -199,8 +201,12 @@ func (a *Accounts) moveTo(ctx context.Context, l *link) (*Account, error) {
 		if others > 0 {
 			return session.Fail(session.IdentifierTaken, op, "another account has the address since")
 		}
-		return hit(tx.ExecContext(ctx, "UPDATE account SET email = ?, email_key = ?, email_verified = ?, epoch = epoch + 1 WHERE id = ? AND epoch = ? AND disabled = 0",
+		err := hit(tx.ExecContext(ctx, "UPDATE account SET email = ?, email_key = ?, email_verified = ?, epoch = epoch + 1 WHERE id = ? AND epoch = ? AND disabled = 0",
 			l.Email, l.Key, millis(now), l.account, l.Epoch))
+		if doubled(err) {
+			return session.Fail(session.IdentifierTaken, op, "another account got the address at the same time")
+		}
+		return err
 	})
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/session"
@@ -25,14 +26,94 @@ type database struct {
 	kind string // a folder of migrations
 }
 
+const (
+	kindSQLite   = "sqlite"
+	kindPostgres = "postgres"
+)
+
 // openDatabase brings the schema up to date.
 func openDatabase(ctx context.Context, db *sql.DB) (*database, error) {
-	d := &database{db: db, kind: "sqlite"}
+	d := &database{db: db, kind: kindSQLite}
+	if driver, ok := db.Driver().(interface{ Dialect() string }); ok {
+		d.kind = driver.Dialect()
+	}
 	if err := d.migrate(ctx); err != nil {
 		return nil, fail("open accounts", err)
 	}
 	return d, nil
 }
+
+// write is a statement as the kind of database wants it: PostgreSQL counts arguments. No ? in ours is anything else.
+func (d *database) write(statement string) string {
+	if d.kind != kindPostgres {
+		return statement
+	}
+	var b strings.Builder
+	for n, part := range strings.Split(statement, "?") {
+		if n > 0 {
+			fmt.Fprintf(&b, "$%d", n)
+		}
+		b.WriteString(part)
+	}
+	return b.String()
+}
+
+// QueryContext is that of sql.DB.
+func (d *database) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return d.db.QueryContext(ctx, d.write(query), args...)
+}
+
+// QueryRowContext is that of sql.DB.
+func (d *database) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	return d.db.QueryRowContext(ctx, d.write(query), args...)
+}
+
+// transaction is one. SQLite has one at a time that writes. In PostgreSQL each statement sees what others have committed by then: what
+// one has read may be another thing when it writes. So a transaction that is about one account holds it first, and what is to happen once
+// is a statement that says which row it met.
+type transaction struct {
+	tx *sql.Tx
+	d  *database
+}
+
+// ExecContext is that of sql.Tx.
+func (t *transaction) ExecContext(ctx context.Context, statement string, args ...any) (sql.Result, error) {
+	return t.tx.ExecContext(ctx, t.d.write(statement), args...)
+}
+
+// QueryContext is that of sql.Tx.
+func (t *transaction) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return t.tx.QueryContext(ctx, t.d.write(query), args...)
+}
+
+// QueryRowContext is that of sql.Tx.
+func (t *transaction) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	return t.tx.QueryRowContext(ctx, t.d.write(query), args...)
+}
+
+// hold keeps other transactions about an account waiting until this one ends.
+func (t *transaction) hold(ctx context.Context, account string) error {
+	if t.d.kind != kindPostgres {
+		return nil
+	}
+	_, err := t.ExecContext(ctx, "SELECT 1 FROM account WHERE id = ? FOR UPDATE", account)
+	return err
+}
+
+// state is what PostgreSQL says of an error (SQLSTATE), "" of others.
+func state(err error) string {
+	var answer interface{ SQLState() string }
+	if errors.As(err, &answer) {
+		return answer.SQLState()
+	}
+	return ""
+}
+
+// doubled reports whether a row could not be since another has its key.
+func doubled(err error) bool { return state(err) == "23505" }
+
+// crossed reports whether PostgreSQL gave a transaction up for another one, and it may be tried again: they waited for each other.
+func crossed(err error) bool { return state(err) == "40P01" || state(err) == "40001" }
 
 // fail makes an Error of err: what is one stays as it is, everything else is ProviderDown, for here the accounts are the provider.
 func fail(op string, err error) error {
@@ -43,25 +124,34 @@ func fail(op string, err error) error {
 	return &session.Error{Code: session.ProviderDown, Op: op, Err: err, Hint: "is the accounts' database there, and can this process write it?"}
 }
 
-// within runs do in one transaction.
-func (d *database) within(ctx context.Context, op string, do func(ctx context.Context, tx *sql.Tx) error) error {
+// within runs do in one transaction, and once more if another one came across.
+func (d *database) within(ctx context.Context, op string, do func(ctx context.Context, tx *transaction) error) error {
 	ctx, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
+	for {
+		err := d.once(ctx, do)
+		if !crossed(err) || ctx.Err() != nil {
+			return fail(op, err)
+		}
+	}
+}
+
+func (d *database) once(ctx context.Context, do func(ctx context.Context, tx *transaction) error) error {
 	tx, err := d.db.BeginTx(ctx, nil)
 	if err != nil {
-		return fail(op, err)
+		return err
 	}
 	defer tx.Rollback()
-	if err := do(ctx, tx); err != nil {
-		return fail(op, err)
+	if err := do(ctx, &transaction{tx, d}); err != nil {
+		return err
 	}
-	return fail(op, tx.Commit())
+	return tx.Commit()
 }
 
 // change runs a statement and returns how many rows it met.
 func (d *database) change(ctx context.Context, op, statement string, args ...any) (int64, error) {
 	var rows int64
-	err := d.within(ctx, op, func(ctx context.Context, tx *sql.Tx) error {
+	err := d.within(ctx, op, func(ctx context.Context, tx *transaction) error {
 		result, err := tx.ExecContext(ctx, statement, args...)
 		if err != nil {
 			return err
@@ -72,13 +162,19 @@ func (d *database) change(ctx context.Context, op, statement string, args ...any
 	return rows, err
 }
 
-// migrate applies what is missing, all in one transaction: of two processes that start at once, the second finds it done.
+// migrate applies what is missing in the order of the files' names, all in one transaction: of two processes that start at once, the second
+// waits and finds it done.
 func (d *database) migrate(ctx context.Context) error {
 	known, err := fs.Glob(migrations, path.Join("migrations", d.kind, "*.sql"))
 	if err != nil {
 		return err
 	}
-	return d.within(ctx, "bring schema up to date", func(ctx context.Context, tx *sql.Tx) error {
+	return d.within(ctx, "bring schema up to date", func(ctx context.Context, tx *transaction) error {
+		if d.kind == kindPostgres {
+			if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock(hashtext('cloakroom accounts ' || current_schema()))"); err != nil {
+				return err
+			}
+		}
 		if _, err := tx.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS account_schema (version INTEGER PRIMARY KEY, applied BIGINT NOT NULL)"); err != nil {
 			return err
 		}

@@ -80,7 +80,7 @@ func keyColumn(login string) string {
 func (d *database) one(ctx context.Context, op, where string, args ...any) (*Account, error) {
 	ctx, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
-	a, err := scanAccount(d.db.QueryRowContext(ctx, "SELECT "+columns+" FROM account WHERE "+where, args...))
+	a, err := scanAccount(d.QueryRowContext(ctx, "SELECT "+columns+" FROM account WHERE "+where, args...))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -100,7 +100,7 @@ func (d *database) byID(ctx context.Context, id string) (*Account, error) {
 // add makes an account. IdentifierTaken: another has its key, if only since a moment.
 func (d *database) add(ctx context.Context, login, typed, key, name, hash string) (*Account, error) {
 	a := newAccount(login, typed, name, hash)
-	err := d.within(ctx, opAdd, func(ctx context.Context, tx *sql.Tx) error { return a.insert(ctx, tx, login, key) })
+	err := d.within(ctx, opAdd, func(ctx context.Context, tx *transaction) error { return a.insert(ctx, tx, login, key) })
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +119,7 @@ func newAccount(login, typed, name, hash string) *Account {
 	return a
 }
 
-func (a *Account) insert(ctx context.Context, tx *sql.Tx, login, key string) error {
+func (a *Account) insert(ctx context.Context, tx *transaction, login, key string) error {
 	var email, emailKey, username, usernameKey any
 	if login == LoginUsername {
 		username, usernameKey = a.Username, key
@@ -191,7 +191,7 @@ func (d *database) after(ctx context.Context, created int64, id string) ([]*Acco
 	const op = "list accounts"
 	ctx, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
-	rows, err := d.db.QueryContext(ctx, "SELECT "+columns+" FROM account WHERE created > ? OR created = ? AND id > ? ORDER BY created, id LIMIT ?", created, created, id, page)
+	rows, err := d.QueryContext(ctx, "SELECT "+columns+" FROM account WHERE created > ? OR created = ? AND id > ? ORDER BY created, id LIMIT ?", created, created, id, page)
 	if err != nil {
 		return nil, fail(op, err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
-	"database/sql"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -95,11 +94,12 @@ func (d *database) putCode(ctx context.Context, state string, of detail) error {
 		return err
 	}
 	hash, now := linkHash(codeName(state)), time.Now()
-	return d.within(ctx, "add code", func(ctx context.Context, tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, "DELETE FROM account_link WHERE hash = ? OR expires <= ?", hash, now.UnixMilli()); err != nil {
+	return d.within(ctx, "add code", func(ctx context.Context, tx *transaction) error {
+		if _, err := tx.ExecContext(ctx, "DELETE FROM account_link WHERE expires <= ?", now.UnixMilli()); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, "INSERT INTO account_link (hash, purpose, account, detail, expires) VALUES (?, ?, '', ?, ?)",
+		_, err := tx.ExecContext(ctx, "INSERT INTO account_link (hash, purpose, account, detail, expires) VALUES (?, ?, '', ?, ?) "+
+			"ON CONFLICT (hash) DO UPDATE SET detail = excluded.detail, expires = excluded.expires",
 			hash, string(forCode), string(text), now.Add(LinkLife).UnixMilli())
 		return err
 	})
@@ -179,7 +179,10 @@ func (a *Accounts) SignInByLink(ctx context.Context, m *MailedSignIn) (*Account,
 // signedInByMail spends a link or a code, and every other one to sign in with of the account, and of the login. The address is verified.
 func (a *Accounts) signedInByMail(ctx context.Context, l *link, account *Account) error {
 	now := time.Now().UTC().Truncate(time.Millisecond)
-	err := a.db.within(ctx, "sign in by mail", func(ctx context.Context, tx *sql.Tx) error {
+	err := a.db.within(ctx, "sign in by mail", func(ctx context.Context, tx *transaction) error {
+		if err := tx.hold(ctx, account.ID); err != nil {
+			return err
+		}
 		if err := l.spend(ctx, tx); err != nil {
 			return err
 		}

@@ -78,7 +78,7 @@ func (a *Accounts) Factors(ctx context.Context, account *Account) (Factors, erro
 	var created int64
 	ctx, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
-	err := a.db.db.QueryRowContext(ctx, "SELECT COALESCE((SELECT created FROM account_totp WHERE account = ?), 0), (SELECT COUNT(*) FROM account_recovery WHERE account = ?)",
+	err := a.db.QueryRowContext(ctx, "SELECT COALESCE((SELECT created FROM account_totp WHERE account = ?), 0), (SELECT COUNT(*) FROM account_recovery WHERE account = ?)",
 		account.ID, account.ID).Scan(&created, &f.Recovery)
 	f.Authenticator = timeOf(created)
 	return f, fail("read factors", err)
@@ -144,7 +144,10 @@ func (a *Accounts) Accept(ctx context.Context, account *Account, sessionID, seal
 		return nil, session.Fail(session.WrongCode, op, "the code is not of the secret")
 	}
 	var codes []string
-	err = a.db.within(ctx, op, func(ctx context.Context, tx *sql.Tx) error {
+	err = a.db.within(ctx, op, func(ctx context.Context, tx *transaction) error {
+		if err := tx.hold(ctx, account.ID); err != nil {
+			return err
+		}
 		result, err := tx.ExecContext(ctx, "INSERT INTO account_totp (account, sealed, step, created) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
 			account.ID, a.secrets.Seal(o.Secret, []byte(account.ID)), step, millis(now))
 		if err := met(result, err, op); err != nil {
@@ -164,7 +167,10 @@ func (a *Accounts) Accept(ctx context.Context, account *Account, sessionID, seal
 
 // RenewRecovery replaces the recovery codes that are left.
 func (a *Accounts) RenewRecovery(ctx context.Context, account *Account) (codes []string, err error) {
-	err = a.db.within(ctx, "renew recovery codes", func(ctx context.Context, tx *sql.Tx) error {
+	err = a.db.within(ctx, "renew recovery codes", func(ctx context.Context, tx *transaction) error {
+		if err := tx.hold(ctx, account.ID); err != nil {
+			return err
+		}
 		codes, err = replaceRecovery(ctx, tx, account)
 		return err
 	})
@@ -174,7 +180,10 @@ func (a *Accounts) RenewRecovery(ctx context.Context, account *Account) (codes [
 // RemoveAuthenticator goes back to the password alone, and begins a new epoch.
 func (a *Accounts) RemoveAuthenticator(ctx context.Context, account *Account) error {
 	const op = "remove authenticator"
-	err := a.db.within(ctx, op, func(ctx context.Context, tx *sql.Tx) error {
+	err := a.db.within(ctx, op, func(ctx context.Context, tx *transaction) error {
+		if err := tx.hold(ctx, account.ID); err != nil {
+			return err
+		}
 		for _, table := range []string{"account_totp", "account_recovery"} {
 			if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE account = ?", account.ID); err != nil {
 				return err
@@ -189,7 +198,7 @@ func (a *Accounts) RemoveAuthenticator(ctx context.Context, account *Account) er
 }
 
 // nextEpoch ends what was signed in under the credentials that account was read with.
-func nextEpoch(ctx context.Context, tx *sql.Tx, account *Account, op string) error {
+func nextEpoch(ctx context.Context, tx *transaction, account *Account, op string) error {
 	result, err := tx.ExecContext(ctx, "UPDATE account SET epoch = epoch + 1 WHERE id = ? AND epoch = ?", account.ID, account.epoch)
 	return met(result, err, op)
 }
@@ -207,7 +216,7 @@ func met(result sql.Result, err error, op string) error {
 	return nil
 }
 
-func replaceRecovery(ctx context.Context, tx *sql.Tx, account *Account) ([]string, error) {
+func replaceRecovery(ctx context.Context, tx *transaction, account *Account) ([]string, error) {
 	if _, err := tx.ExecContext(ctx, "DELETE FROM account_recovery WHERE account = ?", account.ID); err != nil {
 		return nil, err
 	}
@@ -266,7 +275,10 @@ func (a *Accounts) CheckCode(ctx context.Context, account *Account, code, addres
 
 func (a *Accounts) spendCode(ctx context.Context, account *Account, code string) error {
 	const op = "check code"
-	return a.db.within(ctx, op, func(ctx context.Context, tx *sql.Tx) error {
+	return a.db.within(ctx, op, func(ctx context.Context, tx *transaction) error {
+		if err := tx.hold(ctx, account.ID); err != nil {
+			return err
+		}
 		var sealed []byte
 		var last int64
 		err := tx.QueryRowContext(ctx, "SELECT sealed, step FROM account_totp WHERE account = ?", account.ID).Scan(&sealed, &last)

@@ -196,7 +196,7 @@ const atOnce = 50
 // addAll adds the people of some lines, all or none, and notes on each line what became of it.
 func (d *database) addAll(ctx context.Context, login string, lines []*line) error {
 	lines = slices.DeleteFunc(slices.Clone(lines), func(l *line) bool { return l.wrong != nil })
-	return d.within(ctx, "import accounts", func(ctx context.Context, tx *sql.Tx) error {
+	return d.within(ctx, "import accounts", func(ctx context.Context, tx *transaction) error {
 		for _, l := range lines {
 			l.taken, l.there = nil, false // of a try before
 		}
@@ -221,7 +221,7 @@ func (d *database) addAll(ctx context.Context, login string, lines []*line) erro
 }
 
 // addStrangers adds people with one statement, if none of them is there.
-func addStrangers(ctx context.Context, tx *sql.Tx, lines []*line) (bool, error) {
+func addStrangers(ctx context.Context, tx *transaction, lines []*line) (bool, error) {
 	if _, err := tx.ExecContext(ctx, "SAVEPOINT strangers"); err != nil {
 		return false, err
 	}
@@ -241,7 +241,7 @@ func addStrangers(ctx context.Context, tx *sql.Tx, lines []*line) (bool, error) 
 	return n == int64(len(lines)), err
 }
 
-func addOne(ctx context.Context, tx *sql.Tx, login string, l *line) error {
+func addOne(ctx context.Context, tx *transaction, login string, l *line) error {
 	n, err := affected(tx.ExecContext(ctx, insertOf(1), l.row.append(nil)...))
 	if err != nil || n == 1 {
 		return err

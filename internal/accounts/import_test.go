@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -230,28 +229,21 @@ func TestImport_RepeatedLater(t *testing.T) {
 
 // Two imports of one file at once, beside each other, in batches.
 func TestImport_TwoAtOnce(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "accounts.db")
 	const people = batchSize + 7
 	text := crowd(people)
-	var everyone sync.WaitGroup
-	var added, there [2]int
-	for i := range 2 {
-		a, err := New(context.Background(), Options{Database: openFile(t, path)}, somewhere)
-		if err != nil {
-			t.Fatal(err)
-		}
-		everyone.Go(func() {
-			done, err := a.Import(context.Background(), bytes.NewReader(text), ImportOptions{})
-			if err != nil {
-				t.Error(err)
-			}
+	overEach(t, func(t *testing.T, replica func(func(*Options)) *Accounts) {
+		all := []*Accounts{replica(nil), replica(nil)}
+		var added, there [2]int
+		came := allAtOnce(2, func(i int) error {
+			done, err := all[i].Import(context.Background(), bytes.NewReader(text), ImportOptions{})
 			added[i], there[i] = done.Added, done.There
+			return err
 		})
-	}
-	everyone.Wait()
-	if added[0]+added[1] != people || there[0]+there[1] != people {
-		t.Errorf("added %v, there %v", added, there)
-	}
+		wantOutcome(t, came, map[session.Code]int{"": 2})
+		if added[0]+added[1] != people || there[0]+there[1] != people {
+			t.Errorf("added %v, there %v", added, there)
+		}
+	})
 }
 
 // An import that is stopped, or whose file breaks, keeps whole batches.

@@ -9,7 +9,6 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
-	"database/sql"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -131,12 +130,13 @@ func newKey(algorithm string) ([]byte, error) {
 func (k *keys) read(ctx context.Context) ([]*signingKey, error) {
 	const op = "read signing keys"
 	var found []*signingKey
-	err := k.db.within(ctx, op, func(ctx context.Context, tx *sql.Tx) error {
+	err := k.db.within(ctx, op, func(ctx context.Context, tx *transaction) error {
 		rows, err := tx.QueryContext(ctx, "SELECT generation, active_from, sealed FROM account_key ORDER BY generation")
 		if err != nil {
 			return err
 		}
 		defer rows.Close()
+		found = nil // of a try before
 		again := map[int64][]byte{}
 		for rows.Next() {
 			var generation, from int64

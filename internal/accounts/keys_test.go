@@ -3,11 +3,12 @@ package accounts
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -118,26 +119,36 @@ func issuerKey(t *testing.T, token string) string {
 	return part(t, token, 0)["kid"].(string)
 }
 
-// Several processes that start at once share one key.
+// Of several processes that start at once one makes the tables, and they share one key.
 func TestKeys_OneIsMadeByMany(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "accounts.db")
-	openFile(t, path)
-	ids := make([]string, 6)
-	var all sync.WaitGroup
-	for i := range ids {
-		db := openFile(t, path)
-		all.Go(func() {
-			a, err := New(context.Background(), Options{Database: db}, somewhere)
+	for _, kind := range []string{kindSQLite, kindPostgres} {
+		t.Run(kind, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "accounts.db")
+			openOver(t, kind, path)
+			dbs, ids := make([]*sql.DB, 6), make([]string, 6)
+			for i := range dbs {
+				dbs[i] = openOver(t, kind, path)
+			}
+			came := allAtOnce(len(dbs), func(i int) error {
+				a, err := New(context.Background(), Options{Database: dbs[i]}, somewhere)
+				if err == nil {
+					ids[i] = a.keys.signing().id
+				}
+				return err
+			})
+			wantOutcome(t, came, map[session.Code]int{"": len(dbs)})
+			if len(slices.Compact(ids)) != 1 || ids[0] == "" {
+				t.Errorf("keys %v", ids)
+			}
+			files, err := fs.Glob(migrations, "migrations/"+kind+"/*.sql")
+			var applied int
+			if err := dbs[0].QueryRow("SELECT COUNT(*) FROM account_schema").Scan(&applied); err != nil || applied != len(files) {
+				t.Errorf("%d migrations were applied, of %d: %v", applied, len(files), err)
+			}
 			if err != nil {
 				t.Error(err)
-				return
 			}
-			ids[i] = a.keys.signing().id
 		})
-	}
-	all.Wait()
-	if len(slices.Compact(ids)) != 1 || ids[0] == "" {
-		t.Errorf("keys %v", ids)
 	}
 }
 

@@ -60,7 +60,7 @@ func (d *database) addLink(ctx context.Context, for_ purpose, account string, of
 	}
 	token = seal.RandomText(24)
 	now := time.Now()
-	return token, d.within(ctx, "add link", func(ctx context.Context, tx *sql.Tx) error {
+	return token, d.within(ctx, "add link", func(ctx context.Context, tx *transaction) error {
 		if _, err := tx.ExecContext(ctx, "DELETE FROM account_link WHERE expires <= ?", now.UnixMilli()); err != nil {
 			return err
 		}
@@ -83,7 +83,7 @@ func (d *database) findLink(ctx context.Context, for_ purpose, token string) (*l
 	ctx, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
 	var text string
-	err := d.db.QueryRowContext(ctx, "SELECT account, detail FROM account_link WHERE hash = ? AND purpose = ? AND expires > ?",
+	err := d.QueryRowContext(ctx, "SELECT account, detail FROM account_link WHERE hash = ? AND purpose = ? AND expires > ?",
 		l.hash, string(for_), time.Now().UnixMilli()).Scan(&l.account, &text)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, session.Fail(session.LinkOver, op, "it was used, is too old, or never was one")
@@ -98,7 +98,7 @@ func (d *database) findLink(ctx context.Context, for_ purpose, token string) (*l
 }
 
 // spend uses a link up, within a transaction that does what it is for. LinkOver: somebody was first.
-func (l *link) spend(ctx context.Context, tx *sql.Tx) error {
+func (l *link) spend(ctx context.Context, tx *transaction) error {
 	return hit(tx.ExecContext(ctx, "DELETE FROM account_link WHERE hash = ? AND expires > ?", l.hash, time.Now().UnixMilli()))
 }
 

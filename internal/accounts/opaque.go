@@ -157,7 +157,7 @@ func revokedKey(jti string) []byte {
 
 // revoke notes a token until it ends, and forgets those that have ended.
 func (d *database) revoke(ctx context.Context, jti string, expires time.Time) error {
-	return d.within(ctx, "revoke token", func(ctx context.Context, tx *sql.Tx) error {
+	return d.within(ctx, "revoke token", func(ctx context.Context, tx *transaction) error {
 		if _, err := tx.ExecContext(ctx, "DELETE FROM account_revoked WHERE expires < ?", time.Now().UnixMilli()); err != nil {
 			return err
 		}
@@ -170,7 +170,7 @@ func (d *database) revoked(ctx context.Context, jti string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
 	var one int
-	err := d.db.QueryRowContext(ctx, "SELECT 1 FROM account_revoked WHERE token = ?", revokedKey(jti)).Scan(&one)
+	err := d.QueryRowContext(ctx, "SELECT 1 FROM account_revoked WHERE token = ?", revokedKey(jti)).Scan(&one)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}

@@ -126,7 +126,7 @@ func TestOpaque_U11_TellsNothingAndRestsNowhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		var same int
-		if err := a.db.db.QueryRow("SELECT count(*) FROM account_revoked WHERE token = ? OR token = ?", token, i.jti()).Scan(&same); err != nil || same != 0 {
+		if err := a.db.QueryRowContext(context.Background(), "SELECT count(*) FROM account_revoked WHERE token = ? OR token = ?", []byte(token), []byte(i.jti())).Scan(&same); err != nil || same != 0 {
 			t.Fatalf("%d rows have it in clear, %v", same, err)
 		}
 	}

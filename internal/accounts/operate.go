@@ -2,7 +2,6 @@ package accounts
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"iter"
 	"strings"
@@ -51,7 +50,7 @@ func (a *Accounts) endAll(ctx context.Context, end func(ctx context.Context, sub
 	const op = "look for sessions to end"
 	within, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
-	rows, err := a.db.db.QueryContext(within, "SELECT account, since FROM account_ending")
+	rows, err := a.db.QueryContext(within, "SELECT account, since FROM account_ending")
 	if err != nil {
 		return fail(op, err)
 	}
@@ -132,7 +131,7 @@ func (a *Accounts) SignOut(ctx context.Context, id string) error {
 
 // close changes an account and names it for endAll, both or neither.
 func (a *Accounts) close(ctx context.Context, op, statement, id string, args ...any) error {
-	return a.db.within(ctx, op, func(ctx context.Context, tx *sql.Tx) error {
+	return a.db.within(ctx, op, func(ctx context.Context, tx *transaction) error {
 		result, err := tx.ExecContext(ctx, statement, args...)
 		if err != nil {
 			return err

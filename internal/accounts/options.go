@@ -15,7 +15,7 @@ import (
 
 // Options are what the accounts obey. Database is needed; the zero value of the rest is its default.
 type Options struct {
-	Database    *sql.DB // where the accounts are: of store/sqlite.OpenAccounts; the caller closes it
+	Database    *sql.DB // where the accounts are: of store/sqlite.OpenAccounts or store/postgres.OpenAccounts; the caller closes it
 	Login       string  // what people call themselves: LoginEmail (default) or LoginUsername
 	RegisterOff bool    // nobody can register by themselves
 	Title       string  // what the page calls them on which people choose where to sign in; default "Account of this site"

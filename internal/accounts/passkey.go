@@ -112,13 +112,24 @@ func (a *Accounts) AddPasskey(ctx context.Context, account *Account, sessionID, 
 	if err != nil {
 		return &session.Error{Code: session.WrongPasskey, Op: op, Err: err}
 	}
-	rows, err := a.db.change(ctx, op,
-		"INSERT INTO account_passkey (id, account, name, credential, created, used) SELECT ?, ?, ?, ?, ?, 0 WHERE (SELECT COUNT(*) FROM account_passkey WHERE account = ?) < ? ON CONFLICT DO NOTHING",
-		id, account.ID, name, credential, time.Now().UnixMilli(), account.ID, mostPasskeys)
-	if err == nil && rows == 0 {
-		err = session.Fail(session.WrongPasskey, op, "it is there already, or there are too many")
-	}
-	return err
+	return a.db.within(ctx, op, func(ctx context.Context, tx *transaction) error {
+		if err := tx.hold(ctx, account.ID); err != nil {
+			return err
+		}
+		var known int
+		if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM account_passkey WHERE account = ?", account.ID).Scan(&known); err != nil {
+			return err
+		}
+		if known >= mostPasskeys {
+			return session.Fail(session.WrongPasskey, op, "there are %d already", known)
+		}
+		rows, err := affected(tx.ExecContext(ctx, "INSERT INTO account_passkey (id, account, name, credential, created, used) VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING",
+			id, account.ID, name, credential, time.Now().UnixMilli()))
+		if err == nil && rows == 0 {
+			err = session.Fail(session.WrongPasskey, op, "it is there already")
+		}
+		return err
+	})
 }
 
 // RemovePasskey forgets one of the person's, and begins a new epoch: what was signed in with it may be on a device that is lost. None:
@@ -129,7 +140,10 @@ func (a *Accounts) RemovePasskey(ctx context.Context, account *Account, id strin
 	if err != nil {
 		return session.Fail(session.NotFound, op, "no id of a passkey")
 	}
-	err = a.db.within(ctx, op, func(ctx context.Context, tx *sql.Tx) error {
+	err = a.db.within(ctx, op, func(ctx context.Context, tx *transaction) error {
+		if err := tx.hold(ctx, account.ID); err != nil {
+			return err
+		}
 		result, err := tx.ExecContext(ctx, "DELETE FROM account_passkey WHERE id = ? AND account = ?", raw, account.ID)
 		if err := met(result, err, op); session.CodeOf(err) == session.Conflict {
 			return session.Fail(session.NotFound, op, "this person has no such passkey")
@@ -154,7 +168,7 @@ func (a *Accounts) eachPasskey(ctx context.Context, account *Account, take func(
 	const op = "list passkeys"
 	ctx, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
-	rows, err := a.db.db.QueryContext(ctx, "SELECT id, name, credential, created, used FROM account_passkey WHERE account = ? ORDER BY created, id", account.ID)
+	rows, err := a.db.QueryContext(ctx, "SELECT id, name, credential, created, used FROM account_passkey WHERE account = ? ORDER BY created, id", account.ID)
 	if err != nil {
 		return fail(op, err)
 	}
@@ -190,7 +204,7 @@ func (a *Accounts) SignInByPasskey(ctx context.Context, p session.Pending, seale
 	id, changed, err := a.o.Passkeys.Asked(a.base.Hostname(), a.origin, pending, []byte(response), func(id []byte) ([]byte, []byte, error) {
 		ctx, cancel := context.WithTimeout(ctx, budget)
 		defer cancel()
-		err := a.db.db.QueryRowContext(ctx, "SELECT account, credential FROM account_passkey WHERE id = ?", id).Scan(&owner, &before)
+		err := a.db.QueryRowContext(ctx, "SELECT account, credential FROM account_passkey WHERE id = ?", id).Scan(&owner, &before)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil, nil, session.Fail(session.WrongPasskey, op, "nobody has it")
 		}

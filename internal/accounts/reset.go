@@ -2,7 +2,6 @@ package accounts
 
 import (
 	"context"
-	"database/sql"
 	"strings"
 	"time"
 
@@ -93,7 +92,10 @@ func (a *Accounts) ResetPassword(ctx context.Context, token, password string) (*
 		return nil, err
 	}
 	now := time.Now().UnixMilli()
-	err = a.db.within(ctx, "reset password", func(ctx context.Context, tx *sql.Tx) error {
+	err = a.db.within(ctx, "reset password", func(ctx context.Context, tx *transaction) error {
+		if err := tx.hold(ctx, account.ID); err != nil {
+			return err
+		}
 		if err := l.spend(ctx, tx); err != nil {
 			return err
 		}
