@@ -13,7 +13,10 @@
 //
 // There is a line for each way to keep a session or to deliver its token that differs in what a request costs: "sealed" has three
 // tokens of 1.2 kB in two cookies, "cookie" and "split" bring the access token along, and "token" is no proxied request but POST
-// /auth/token, by which a page gets it with tokens.delivery: memory.
+// /auth/token, by which a page gets it with tokens.delivery: memory. Where a session's cookies are larger than a ticket, a bare proxy of
+// its own gets them too: the client is the same for both, and net/http takes its time for kilobytes of cookies whoever serves them.
+// "NAME-over-short" is the same gateway over the first bare proxy, whose client has a short cookie: what the choice of large cookies costs
+// altogether.
 //
 // "verify-cached" is no gateway either: it is package verify in an API, on a token that it verified a moment ago, divided by one that it
 // sees for the first time.
@@ -90,7 +93,8 @@ var pairs = []gateway{
 // contender is one process under measurement.
 type contender struct {
 	name          string
-	with, without int // how often one request reaches the upstream with the access token, and without
+	with, without int        // how often one request reaches the upstream with the access token, and without
+	over          *contender // the bare proxy that gets the same requests
 	*process
 	*client
 
@@ -127,14 +131,28 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 			c.stop()
 		}
 	}()
-	for _, c := range []*contender{{name: "bare", without: 1}, {name: "bearer", with: 1}} {
-		if c.process, err = start(ctx, programs.bare, api.URL); err != nil {
-			return err
+	bareProxy := func(name, cookies string) (*contender, error) {
+		p, err := start(ctx, programs.bare, api.URL)
+		if err != nil {
+			return nil, err
+		}
+		c := &contender{name: name, without: 1, process: p, client: newClient(p.public, cookies, o.concurrency)}
+		if holds(c.request) {
+			c.with, c.without = 1, 0
 		}
 		all = append(all, c)
-		c.client = newClient(c.public, appCookies+"; "+placeholder, o.concurrency)
+		return c, nil
 	}
-	all[1].request.Header["Authorization"] = []string{"Bearer " + accessToken}
+	bare, err := bareProxy("bare", appCookies+"; "+placeholder)
+	if err != nil {
+		return err
+	}
+	bearer, err := bareProxy("bearer", appCookies+"; "+placeholder)
+	if err != nil {
+		return err
+	}
+	bearer.request.Header["Authorization"] = []string{"Bearer " + accessToken}
+	bearer.with, bearer.without = 1, 0
 	gateways := slices.Clone(pairs)
 	for i := range gateways {
 		gateways[i].program = programs.gateway
@@ -151,7 +169,7 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 		if err != nil {
 			return err
 		}
-		c := &contender{name: g.name, with: 1, process: p}
+		c := &contender{name: g.name, with: 1, process: p, over: bare}
 		all = append(all, c)
 		cookies, n, err := signIn(ctx, p.public)
 		if err == nil && n != g.cookies {
@@ -161,6 +179,11 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 			return fmt.Errorf("sign in at %s: %w", g.name, err)
 		}
 		c.client = newClient(p.public, cookies, o.concurrency)
+		if g.cookies > 1 {
+			if c.over, err = bareProxy("bare-"+g.name, cookies); err != nil {
+				return err
+			}
+		}
 		if g.endpoint != "" {
 			c.with = 0
 			c.client.post(g.endpoint)
@@ -169,7 +192,7 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 	if err := measure(ctx, o, api, all); err != nil {
 		return err
 	}
-	report(w, all)
+	report(w, all, bare, bearer)
 	if err := verifying(op, o.rounds, w); err != nil {
 		return err
 	}
@@ -229,12 +252,19 @@ func measure(ctx context.Context, o options, api *api, all []*contender) error {
 }
 
 // report prints one line for each figure: its name, whose it is, the figure, and more with a word before each.
-func report(w io.Writer, all []*contender) {
-	bare, bearer := all[0], all[1]
-	for _, c := range all[2:] {
-		ratio(w, c.name, 2, c.cpu, bare.cpu)
-		if c.with > 0 {
+func report(w io.Writer, all []*contender, bare, bearer *contender) {
+	for _, c := range all {
+		switch {
+		case c.over == nil: // a bare one
+			continue
+		case c.over != bare:
+			ratio(w, c.name, 2, c.cpu, c.over.cpu)
+			ratio(w, c.name+"-over-short", 2, c.cpu, bare.cpu)
+		case c.with > 0:
+			ratio(w, c.name, 2, c.cpu, bare.cpu)
 			ratio(w, c.name+"-over-bearer", 2, c.cpu, bearer.cpu)
+		default:
+			ratio(w, c.name, 2, c.cpu, bare.cpu)
 		}
 	}
 	for _, c := range all {

@@ -55,7 +55,7 @@ func forwarder(upstream *url.URL) http.Handler {
 			r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = upstream.Scheme, upstream.Host, upstream.Host
 			r.SetXForwarded() // as any proxy in front of an API does
 		},
-		// From here on as in internal/proxy.
+		// From here on as in internal/proxy, which flushes answers that pause by itself, and lets idle connections go sooner.
 		Transport: &http.Transport{
 			DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 			ResponseHeaderTimeout:  30 * time.Second,

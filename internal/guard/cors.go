@@ -108,16 +108,25 @@ func Vary(h http.Header, line []string) {
 		h["Vary"] = line
 		return
 	}
-	var missing []string
-	names := strings.Split(line[0], ", ")
-	for _, name := range names {
-		if !says(old, name) {
-			missing = append(missing, name)
+	missing := line[0]
+	if len(old) == 1 && old[0] == "Accept-Encoding" { // what most answers say, and no list of ours
+		h["Vary"] = append(old[:1:1], missing)
+		return
+	}
+	for name := range strings.SplitSeq(line[0], ", ") {
+		if says(old, name) {
+			missing = without(missing, name)
 		}
 	}
-	if len(missing) > 0 {
-		h["Vary"] = append(old[:len(old):len(old)], strings.Join(missing, ", "))
+	if missing != "" {
+		h["Vary"] = append(old[:len(old):len(old)], missing)
 	}
+}
+
+// without returns a list of names that lacks one.
+func without(list, name string) string {
+	names := strings.Split(list, ", ")
+	return strings.Join(slices.DeleteFunc(names, func(one string) bool { return one == name }), ", ")
 }
 
 // says reports whether a list of names has one, or all ("*").

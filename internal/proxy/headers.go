@@ -13,8 +13,8 @@ import (
 // ours reports whether a request header says to an upstream what only a gateway may say. Names with other signs than letters,
 // digits and "-" go as well: some servers read "X_User" or "X.User" as "X-User".
 func (p *Proxy) ours(name string) bool {
-	if harmless[name] {
-		return p.identity[name]
+	if harmless(name) {
+		return len(p.identity) > 0 && p.identity[name]
 	}
 	if dropped[name] || p.identity[name] {
 		return true
@@ -51,12 +51,17 @@ func (p *Proxy) forwarded(in, hop http.Header) http.Header {
 	return h
 }
 
-// harmless are the commonest headers of browsers, which need no closer look.
-var harmless = set(
-	"Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Content-Length", "Content-Type", "Cookie", "Dnt", "If-Modified-Since",
-	"If-None-Match", "Origin", "Pragma", "Priority", "Range", "Referer", "Sec-Ch-Ua", "Sec-Ch-Ua-Mobile", "Sec-Ch-Ua-Platform", "Sec-Fetch-Dest",
-	"Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User", "Sec-Gpc", "Upgrade-Insecure-Requests", "User-Agent",
-)
+// harmless reports whether a header is one of the commonest of browsers, which need no closer look.
+func harmless(name string) bool {
+	switch name {
+	case "Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Content-Length", "Content-Type", "Cookie", "Dnt",
+		"If-Modified-Since", "If-None-Match", "Origin", "Pragma", "Priority", "Range", "Referer", "Sec-Ch-Ua", "Sec-Ch-Ua-Mobile",
+		"Sec-Ch-Ua-Platform", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Fetch-User", "Sec-Gpc",
+		"Upgrade-Insecure-Requests", "User-Agent":
+		return true
+	}
+	return false
+}
 
 var dropped = set(
 	"Authorization", "Forwarded", "Proxy", "True-Client-Ip", "Fastly-Client-Ip", "Fly-Client-Ip",
@@ -98,21 +103,16 @@ func headerValue(claim string) string {
 	return claim
 }
 
-// undeliverable are answer headers that speak for the whole origin, or for us.
-var undeliverable = set("Clear-Site-Data", "Strict-Transport-Security", "Alt-Svc", "Cloakroom")
-
-// cacheOrders tell a shared cache to keep an answer, over what Cache-Control says (RFC 9213, and what was there before it).
-var cacheOrders = set("Surrogate-Control", "X-Accel-Expires", "Edge-Control")
-
 // forbids reports whether an upstream may not say this to a browser.
 func (c *call) forbids(name string) bool {
-	switch {
-	case undeliverable[name], strings.HasPrefix(name, "Access-Control-"), strings.HasPrefix(name, "Secure-Session-"), strings.HasPrefix(name, "Sec-Session-"):
+	switch name {
+	case "Clear-Site-Data", "Strict-Transport-Security", "Alt-Svc", "Cloakroom": // they speak for the whole origin, or for us
 		return true
-	case c.whose() != nil:
-		return cacheOrders[name] || strings.HasSuffix(name, "Cdn-Cache-Control")
+	case "Surrogate-Control", "X-Accel-Expires", "Edge-Control": // they tell a shared cache to keep it, over Cache-Control (RFC 9213)
+		return c.whose() != nil
 	}
-	return false
+	return strings.HasPrefix(name, "Access-Control-") || strings.HasPrefix(name, "Secure-Session-") || strings.HasPrefix(name, "Sec-Session-") ||
+		strings.HasSuffix(name, "Cdn-Cache-Control") && c.whose() != nil
 }
 
 // scrub takes out of an answer's headers what an upstream may not say.

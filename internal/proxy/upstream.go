@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -106,12 +107,13 @@ func rewrite(pr *httputil.ProxyRequest) {
 	h := out.Header
 	out.Trailer = nil
 	p.Answers.Jar.Strip(h)
+	own := []string{c.ID, c.Address}
+	h["X-Request-Id"] = own[0:1:1]
 	if c.Address != "" {
-		h["X-Forwarded-For"] = []string{c.Address}
+		h["X-Forwarded-For"] = own[1:2:2]
 	}
 	h["X-Forwarded-Host"] = p.host
 	h["X-Forwarded-Proto"] = p.proto
-	h["X-Request-Id"] = []string{c.ID}
 	// The delivery cannot fail for a session that is alive; if one ever does, no token goes along.
 	if err := p.Delivery.Outbound(out, c.session); err != nil {
 		delete(h, "Authorization")
@@ -194,8 +196,14 @@ func modify(res *http.Response) error {
 			h[name] = []string{c.upstream.public(locations[0])}
 		}
 	}
-	if res.StatusCode == http.StatusOK && isStream(h.Get("Content-Type")) {
+	if kind := h["Content-Type"]; res.StatusCode == http.StatusOK && len(kind) > 0 && isStream(kind[0]) {
 		c.breakOff(c.watch(c.in.Context()))
+	}
+	if res.StatusCode != http.StatusSwitchingProtocols {
+		// Moved, for the reverse proxy would copy each value. Those of ours that are there by now an upstream cannot say. Without a
+		// Content-Type the reverse proxy does not know of event streams either, which call.Write flushes as it does all that goes on.
+		maps.Copy(c.Header(), h)
+		clear(h)
 	}
 	return nil
 }
