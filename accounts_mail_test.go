@@ -345,3 +345,67 @@ func TestMail_Off(t *testing.T) {
 		}
 	}
 }
+
+// A front end with a page of its own: the link leads there, with the token behind the #, and one request sets the password.
+func TestMail_U9_PageOfOnesOwn(t *testing.T) {
+	r, mail := withMail(t, func(c *cloakroom.Config) { c.Accounts.ResetPage = "/new-password" })
+	b := r.browser().join()
+	if p := r.browser().sendJSON("/auth/password/forgot", map[string]string{"identifier": adasAddress}); p.Status != http.StatusAccepted {
+		t.Fatalf("%d %s", p.Status, p.Body)
+	}
+	l := mail.Next()
+	m := regexp.MustCompile(appURL + `/new-password#token=([A-Za-z0-9_-]{32})\b`).FindStringSubmatch(l.Text)
+	if m == nil || !strings.Contains(l.HTML, m[0]) {
+		t.Fatalf("no link in %q", l.Text)
+	}
+	phone := r.browser()
+	send := func(token, password string, change ...func(*request)) *page {
+		return phone.sendJSON("/auth/password/reset", map[string]string{"token": token, "password": password}, change...)
+	}
+	for _, v := range []struct {
+		name, token, password string
+		status                int
+		code                  session.Code
+	}{
+		{"Short", m[1], "short", 422, session.PasswordShort},
+		{"Common", m[1], "password1", 422, session.PasswordCommon},
+		{"MadeUp", strings.Repeat("A", 32), nextPassword, 410, session.LinkOver},
+	} {
+		if p := send(v.token, v.password); p.Status != v.status || p.code(t) != v.code {
+			t.Errorf("%s: %d %s", v.name, p.Status, p.Body)
+		}
+	}
+	if p := send(m[1], nextPassword, func(q *request) { q.site = "cross-site" }); p.Status != http.StatusForbidden {
+		t.Errorf("from another site: %d", p.Status)
+	}
+	if p := send(m[1], nextPassword); p.Status != http.StatusNoContent || len(phone.cookies) != 0 {
+		t.Fatalf("%d %s, %d cookies", p.Status, p.Body, len(phone.cookies))
+	}
+	if p := send(m[1], adasPassword); p.code(t) != session.LinkOver {
+		t.Errorf("again: %d %s", p.Status, p.Body)
+	}
+	if p := b.fetch("GET", "/api/x"); p.Status != http.StatusUnauthorized {
+		t.Errorf("the session goes on: %d", p.Status)
+	}
+	if p := r.browser().sendJSON("/auth/login", adas(nextPassword)); p.Status != http.StatusOK {
+		t.Errorf("the new password: %d", p.Status)
+	}
+}
+
+// A request that calls us something else, in Host and in X-Forwarded-Host at once, gets the same letter as any other.
+func TestMail_U9_EvilHost(t *testing.T) {
+	r, mail := withMail(t, nil)
+	r.browser().join()
+	p := r.browser().do(request{
+		method: "POST", path: "/auth/password/forgot", site: "same-origin", body: `{"identifier":"` + adasAddress + `"}`, host: "evil.example",
+		header: http.Header{"Content-Type": {"application/json"}, "X-Forwarded-Host": {"evil.example"}},
+	})
+	if p.Status != http.StatusAccepted {
+		t.Fatalf("%d %s", p.Status, p.Body)
+	}
+	l := mail.Next()
+	linkIn(t, l) // to app.example.com
+	if strings.Contains(l.Text+l.HTML, "evil") {
+		t.Error(l.Text)
+	}
+}

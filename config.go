@@ -53,6 +53,7 @@ type (
 	//   - Mail *MailOptions: how letters are sent; nil for none
 	//   - VerifyEmailOff bool: with Mail, make an account at once, without a link that verifies its address
 	//   - EmailLink bool: with Mail, let people sign in by a mailed link or code
+	//   - ResetPage string: with Mail, path of a page of your own to set a new password on; "" for ours
 	Accounts = accounts.Options
 	// Users is a user table of your own, for Accounts.Users: people sign in on our page or by JSON, and you say who they are.
 	//   - SignIn(ctx, identifier, password string) (*User, error): nil for nobody

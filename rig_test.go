@@ -217,7 +217,8 @@ type request struct {
 	nav    bool
 	header http.Header
 	body   string
-	chunks bool // the body says nothing of its length
+	chunks bool   // the body says nothing of its length
+	host   string // in the place of the gateway's own
 }
 
 func (b *browser) jar(path, site, method string, nav bool) string {
@@ -259,7 +260,7 @@ func (b *browser) do(q request) *page {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	req.Host = "app.example.com"
+	req.Host = cmp.Or(q.host, "app.example.com")
 	maps.Copy(req.Header, b.says)
 	for name, values := range q.header {
 		req.Header[name] = values

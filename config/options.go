@@ -130,6 +130,7 @@ func people(f *form, c *Config) {
 	f.flag(&verify, "accounts.verify_email", true, "With `accounts.mail`: an account is made only once a mailed link has shown that the address is the person's own. Registering then tells nobody who has an account.")
 	a.VerifyEmailOff = !verify
 	f.flag(&a.EmailLink, "accounts.email_link", false, "With `accounts.mail`: people may sign in by a mailed link or code, without their password.")
+	f.text(&a.ResetPage, "accounts.reset_page", "", "With `accounts.mail`: a page of yours on which a new password is set, in place of Cloakroom's: a path like `/new-password`. The token is behind the `#`, as `token=…`, for `POST password/reset`.", path)
 	a.RegisterOff = !register
 	if keys {
 		a.Passkeys = passkeys.New()
@@ -143,6 +144,9 @@ func people(f *form, c *Config) {
 	foreign(f, h, a)
 	if a.EmailLink && !f.any("accounts.mail.") {
 		f.conflict("accounts.email_link", "say in accounts.mail how the mail is sent")
+	}
+	if a.ResetPage != "" && !f.any("accounts.mail.") {
+		f.conflict("accounts.reset_page", "say in accounts.mail how the mail is sent that leads there")
 	}
 	if f.any("accounts.mail.") {
 		a.Mail = letters
@@ -171,9 +175,9 @@ func foreign(f *form, h hook.Options, a *cloakroom.Accounts) {
 			f.conflict("accounts.hook", "%s", err)
 			return
 		}
-		a.Users = users
+		a.Users, a.Passkeys = users, nil
 	}
-	for _, key := range []string{"accounts.register", "accounts.hash", "accounts.mail", "accounts.verify_email", "accounts.email_link", "accounts.passkeys"} {
+	for _, key := range []string{"accounts.register", "accounts.hash", "accounts.mail", "accounts.verify_email", "accounts.email_link", "accounts.reset_page", "accounts.passkeys"} {
 		if f.has(key) || f.any(key+".") {
 			f.conflict(key, "this is for accounts that are here; with accounts.hook they are where it answers")
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/cloakroom-go/cloakroom/audit"
 	"github.com/cloakroom-go/cloakroom/config"
 	"github.com/cloakroom-go/cloakroom/internal/accounts"
 	"github.com/cloakroom-go/cloakroom/internal/answer"
@@ -39,6 +40,7 @@ func usersCommand() *cobra.Command {
 type directory struct {
 	*accounts.Accounts
 	login string
+	audit string // where the configuration has the audit log
 	close func() error
 }
 
@@ -63,7 +65,21 @@ func openDirectory(ctx context.Context, path string) (*directory, error) {
 	if err != nil {
 		return nil, errors.Join(newFailed(err), db.Close())
 	}
-	return &directory{a, a.Login(), db.Close}, nil
+	return &directory{a, a.Login(), k.Log.Audit, db.Close}, nil
+}
+
+// changed writes down that an operator changed what somebody signs in with: into the file of the audit log, or on standard error, where a
+// supervisor takes it up. Standard output is for what was asked for.
+func (d *directory) changed(ctx context.Context, a *accounts.Account, what string) error {
+	if d.audit == "stdout" {
+		d.audit = "stderr"
+	}
+	l, err := openLogs(config.Log{Format: "auto", Access: "off", Audit: d.audit})
+	if err != nil || l.audit == nil {
+		return err
+	}
+	l.audit.Record(ctx, audit.Event{Time: time.Now(), Action: audit.Changed, Provider: accounts.Name, Issuer: d.Issuer(), Subject: a.ID, Reason: what + ", by an operator"})
+	return l.Close()
 }
 
 // userCommand is a command about one person, or about all of them.
@@ -118,12 +134,21 @@ func addUserCommand() *cobra.Command {
 }
 
 func resetUserCommand() *cobra.Command {
-	var generate bool
-	c := userCommand("reset IDENTIFIER", "Set another password and end all sessions", "Set another password, and end all sessions of the person."+passwordHelp, cobra.ExactArgs(1),
+	var generate, factors bool
+	c := userCommand("reset IDENTIFIER", "Set another password and end all sessions",
+		"Set another password, and end all sessions of the person. With --factors the password stays, and what there is beside it is taken away:\n"+
+			"authenticator app, recovery codes and passkeys. That is for somebody who has lost them, and is who they say they are."+passwordHelp, cobra.ExactArgs(1),
 		func(c *cobra.Command, d *directory, args []string) error {
 			a, err := d.Find(c.Context(), args[0])
 			if err != nil {
 				return err
+			}
+			if factors {
+				if err := d.ResetFactors(c.Context(), a.ID); err != nil {
+					return err
+				}
+				fmt.Fprintf(c.ErrOrStderr(), "%s signs in with the password alone; a gateway that runs ends the person's sessions within a second\n", a.Identifier(d.login))
+				return d.changed(c.Context(), a, "factors")
 			}
 			password, err := newPassword(c, generate)
 			if err != nil {
@@ -132,10 +157,15 @@ func resetUserCommand() *cobra.Command {
 			if err := d.Reset(c.Context(), a, password); err != nil {
 				return err
 			}
+			if err := d.changed(c.Context(), a, "password"); err != nil {
+				return err
+			}
 			fmt.Fprintf(c.ErrOrStderr(), "reset %s; a gateway that runs ends the person's sessions within a second\n", a.Identifier(d.login))
 			return printPassword(c.OutOrStdout(), password, generate)
 		})
 	c.Flags().BoolVar(&generate, "generate", false, "make a password and print it")
+	c.Flags().BoolVar(&factors, "factors", false, "take away authenticator app, recovery codes and passkeys instead")
+	c.MarkFlagsMutuallyExclusive("generate", "factors")
 	return c
 }
 

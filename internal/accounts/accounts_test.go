@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cloakroom-go/cloakroom/internal/mail"
+	"github.com/cloakroom-go/cloakroom/passkeys"
 	"github.com/cloakroom-go/cloakroom/session"
 	"github.com/cloakroom-go/cloakroom/store/sqlite"
 )
@@ -29,6 +31,11 @@ func TestNew_RefusesWhatCannotBe(t *testing.T) {
 		"threads 1 to 16":                         {Database: db, Hash: Hash{Threads: 17}},
 		"time 1 to 32":                            {Database: db, Hash: Hash{Time: 33}},
 		"memory is at most 262144 KiB, time 1 to": {Database: db, Hash: Hash{Memory: 1 << 20}},
+		"reset_page: there is no mail":            {Database: db, ResetPage: "/new-password"},
+		`reset_page: "//evil.example" is no path`: {Database: db, ResetPage: "//evil.example"},
+		`reset_page: "/a?b" is no path`:           {Database: db, ResetPage: "/a?b"},
+		"mail, passkeys, register_off and verify": {Database: db, Users: &one{}, Passkeys: passkeys.New()},
+		"with users of your own they are where":   {Database: db, Users: &one{}, Mail: &mail.Options{Server: "mail.example.com:465", From: "a@example.com"}},
 	} {
 		if _, err := New(context.Background(), o, somewhere); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)

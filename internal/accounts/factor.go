@@ -363,29 +363,30 @@ func (a *Accounts) prove(ctx context.Context, op, id, password, address string) 
 
 // step is the first half of a sign-in, sealed for one login.
 type step struct {
-	Account string `json:"a"`
-	Epoch   string `json:"e"`
-	At      int64  `json:"t"` // seconds
+	Account string   `json:"a"`
+	Epoch   string   `json:"e"`
+	At      int64    `json:"t"` // seconds
+	Methods []string `json:"m"`
 }
 
-// HalfWay is for somebody whose password was right and who has an authenticator: what the page carries to the second step, good for 5
+// HalfWay is for somebody who took the first step by these methods and who has an authenticator: what the page carries to the second step, good for 5
 // minutes and for this login alone. It opens nothing by itself.
-func (a *Accounts) HalfWay(p session.Pending, account *Account) string {
-	return sealJSON(a.steps, step{account.ID, account.Epoch(), time.Now().Unix()}, p.Challenge())
+func (a *Accounts) HalfWay(p session.Pending, account *Account, methods ...string) string {
+	return sealJSON(a.steps, step{account.ID, account.Epoch(), time.Now().Unix(), methods}, p.Challenge())
 }
 
-// Resume returns who is half way. LoginLost: nobody is, or it took too long.
-func (a *Accounts) Resume(ctx context.Context, p session.Pending, sealed string) (*Account, error) {
+// Resume returns who is half way, and by which methods. LoginLost: nobody is, or it took too long.
+func (a *Accounts) Resume(ctx context.Context, p session.Pending, sealed string) (*Account, []string, error) {
 	const op = "resume sign-in"
 	var s step
 	if !openJSON(a.steps, sealed, &s, p.Challenge()) || time.Since(time.Unix(s.At, 0)) > stepLifetime {
-		return nil, session.Fail(session.LoginLost, op, "no first step of this login, or too long ago")
+		return nil, nil, session.Fail(session.LoginLost, op, "no first step of this login, or too long ago")
 	}
 	account, err := a.current(ctx, s.Account, s.Epoch)
 	if err == nil && account == nil {
 		err = session.Fail(session.LoginLost, op, "the account was changed meanwhile")
 	}
-	return account, err
+	return account, s.Methods, err
 }
 
 // enough reports whether an account may be signed in to by these methods: with an authenticator, not by a password alone. It is asked

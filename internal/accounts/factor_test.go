@@ -3,6 +3,7 @@ package accounts
 import (
 	"context"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -231,13 +232,13 @@ func TestResume_U13_BoundToTheLogin(t *testing.T) {
 	a.withAuthenticator(t, account)
 	_, p, _ := a.Begin(ctx, session.Intent{ReturnTo: "/"})
 	_, other, _ := a.Begin(ctx, session.Intent{ReturnTo: "/"})
-	half := a.HalfWay(p, account)
-	if got, err := a.Resume(ctx, p, half); err != nil || got.ID != account.ID {
+	half := a.HalfWay(p, account, ByPassword)
+	if got, methods, err := a.Resume(ctx, p, half); err != nil || got.ID != account.ID || !slices.Equal(methods, []string{ByPassword}) {
 		t.Errorf("%v, %v", got, err)
 	}
-	_, err := a.Resume(ctx, other, half)
+	_, _, err := a.Resume(ctx, other, half)
 	wantCode(t, err, session.LoginLost)
-	_, err = a.Resume(ctx, p, a.Answer(p, account, Strongly).Get("code"))
+	_, _, err = a.Resume(ctx, p, a.Answer(p, account, Strongly).Get("code"))
 	wantCode(t, err, session.LoginLost)
 	answer := a.Answer(p, account, Strongly)
 	answer.Set("code", half)
@@ -246,7 +247,7 @@ func TestResume_U13_BoundToTheLogin(t *testing.T) {
 	if err := a.SignOut(ctx, account.ID); err != nil {
 		t.Fatal(err)
 	}
-	_, err = a.Resume(ctx, p, half)
+	_, _, err = a.Resume(ctx, p, half)
 	wantCode(t, err, session.LoginLost)
 }
 
@@ -270,4 +271,43 @@ func TestConfirm_U8(t *testing.T) {
 	}
 	_, err = a.Confirm(ctx, "nobody", password, "", home)
 	wantCode(t, err, session.WrongPassword)
+}
+
+// An operator takes away what somebody has lost: the password alone signs in again, the sessions from before are over, and a gateway that
+// runs is told to end them.
+func TestResetFactors_U13_BackToThePassword(t *testing.T) {
+	a := open(t, nil)
+	account, other := a.mustRegister(t, ada), a.mustRegister(t, "grace@example.com")
+	a.withAuthenticator(t, account)
+	a.withAuthenticator(t, other)
+	ctx := context.Background()
+	if _, err := a.db.change(ctx, "add", "INSERT INTO account_passkey (id, account, name, credential, created, used) VALUES (?, ?, 'lost', ?, 1, 0)", []byte("id"), account.ID, []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	before, err := a.Of(ctx, account.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, a.enough(ctx, before, []string{ByPassword}), session.CodeRequired)
+	if err := a.ResetFactors(ctx, account.ID); err != nil {
+		t.Fatal(err)
+	}
+	after, err := a.SignIn(ctx, ada, password, home)
+	if err != nil || after.Epoch() == before.Epoch() {
+		t.Fatalf("%v, the same epoch: %t", err, after.Epoch() == before.Epoch())
+	}
+	if err := a.enough(ctx, after, []string{ByPassword}); err != nil {
+		t.Errorf("the password alone: %v", err)
+	}
+	if keys, err := a.Passkeys(ctx, after); err != nil || len(keys) != 0 {
+		t.Errorf("%d passkeys, %v", len(keys), err)
+	}
+	if f, err := a.Factors(ctx, other); err != nil || f.Authenticator.IsZero() || f.Recovery != 10 {
+		t.Errorf("the other person has %+v, %v", f, err)
+	}
+	var ended []string
+	if err := a.endAll(ctx, func(_ context.Context, subject string) error { ended = append(ended, subject); return nil }); err != nil || !slices.Equal(ended, []string{account.ID}) {
+		t.Errorf("ended %v, %v", ended, err)
+	}
+	wantCode(t, a.ResetFactors(ctx, "nobody"), session.None)
 }

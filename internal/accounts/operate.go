@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"iter"
 	"strings"
@@ -103,7 +104,9 @@ func (a *Accounts) All(ctx context.Context) iter.Seq2[*Account, error] { return 
 
 // Disable keeps somebody out, and has all of their sessions ended. Enable lets them in again. None: there is no such account.
 func (a *Accounts) Disable(ctx context.Context, id string) error {
-	return a.close(ctx, "disable account", "UPDATE account SET disabled = ?, epoch = epoch + 1 WHERE id = ?", id, time.Now().UnixMilli(), id)
+	return a.close(ctx, "disable account", id, func(ctx context.Context, tx *transaction) (sql.Result, error) {
+		return tx.ExecContext(ctx, "UPDATE account SET disabled = ?, epoch = epoch + 1 WHERE id = ?", time.Now().UnixMilli(), id)
+	})
 }
 
 // Enable undoes Disable. Sessions that were ended stay so.
@@ -121,7 +124,22 @@ func (a *Accounts) Reset(ctx context.Context, account *Account, password string)
 	if err != nil {
 		return err
 	}
-	return a.close(ctx, "reset password", "UPDATE account SET password = ?, epoch = epoch + 1 WHERE id = ?", account.ID, hash, account.ID)
+	return a.close(ctx, "reset password", account.ID, func(ctx context.Context, tx *transaction) (sql.Result, error) {
+		return tx.ExecContext(ctx, "UPDATE account SET password = ?, epoch = epoch + 1 WHERE id = ?", hash, account.ID)
+	})
+}
+
+// ResetFactors takes away what an account has beside its password: authenticator, recovery codes and passkeys, for an operator who was
+// asked to by somebody who lost them. It has all of its sessions ended. None: there is no such account.
+func (a *Accounts) ResetFactors(ctx context.Context, id string) error {
+	return a.close(ctx, "reset factors", id, func(ctx context.Context, tx *transaction) (sql.Result, error) {
+		for _, table := range []string{"account_totp", "account_recovery", "account_passkey"} {
+			if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE account = ?", id); err != nil {
+				return nil, err
+			}
+		}
+		return tx.ExecContext(ctx, "UPDATE account SET epoch = epoch + 1 WHERE id = ?", id)
+	})
 }
 
 // SignOut begins a new epoch: whatever the person is signed in with is over at its next renewal.
@@ -130,9 +148,9 @@ func (a *Accounts) SignOut(ctx context.Context, id string) error {
 }
 
 // close changes an account and names it for endAll, both or neither.
-func (a *Accounts) close(ctx context.Context, op, statement, id string, args ...any) error {
+func (a *Accounts) close(ctx context.Context, op, id string, change func(ctx context.Context, tx *transaction) (sql.Result, error)) error {
 	return a.db.within(ctx, op, func(ctx context.Context, tx *transaction) error {
-		result, err := tx.ExecContext(ctx, statement, args...)
+		result, err := change(ctx, tx)
 		if err != nil {
 			return err
 		}

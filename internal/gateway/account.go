@@ -271,6 +271,10 @@ func (g *Gateway) owner(r *http.Request) (*session.Session, *accounts.Account, e
 	if err != nil {
 		return nil, nil, err
 	}
+	return g.ownerOf(r, s)
+}
+
+func (g *Gateway) ownerOf(r *http.Request, s *session.Session) (*session.Session, *accounts.Account, error) {
 	if s.Grant.Provider != accounts.Name {
 		return nil, nil, session.Fail(session.NotAllowed, "find account", "this person has theirs at provider %q", s.Grant.Provider)
 	}

@@ -139,10 +139,16 @@ func (g *Gateway) welcome(w http.ResponseWriter, r *http.Request, account *accou
 	if err != nil {
 		return err
 	}
+	return g.welcomed(w, s, nil)
+}
+
+// welcomed answers with what the page may know of a session that has just begun, and with recovery codes where there are new ones.
+func (g *Gateway) welcomed(w http.ResponseWriter, s *session.Session, recovery []string) error {
 	body := struct {
 		view
 		*handedOut
-	}{view: g.view(s)}
+		Recovery []string `json:"recovery_codes,omitempty"`
+	}{view: g.view(s), Recovery: recovery}
 	if _, mediates := g.Delivery.(session.Mediator); mediates {
 		out := g.handOut(s, s.Grant.Tokens)
 		body.handedOut = &out

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -27,7 +28,7 @@ func (g *Gateway) mailSignInEndpoints() []endpoint {
 		{"GET", accounts.LinkPath, document, g.mailLink, "Where the link in that mail leads. Opening it spends nothing."},
 		{"POST", accounts.LinkPath, entry, g.takeMailLink, "Its form: signs in, once."},
 		{"POST", "login/mail", entry, g.mailJSON, "The same for a front end with a form of its own: `{\"identifier\", \"remember\"?}`. 202 as above, with `state`, and a login cookie."},
-		{"POST", "login/code", entry, g.codeJSON, "… and `{\"state\", \"code\"}`, in the browser that asked: answered like `POST login`. 422 `wrong_code`; 410 `link_over` after 5 tries or 10 minutes."},
+		{"POST", "login/code", entry, g.codeJSON, "… and `{\"state\", \"code\"}`, in the browser that asked: answered like `POST login`, or 202 with `{\"state\", \"step\"}` for `POST login/step` where the account has a second step. 422 `wrong_code`; 410 `link_over` after 5 tries or 10 minutes."},
 	}
 }
 
@@ -218,8 +219,25 @@ func (g *Gateway) codeJSON(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	f, err := g.Accounts.Factors(r.Context(), account)
+	if err != nil {
+		return err
+	}
+	if !f.Authenticator.IsZero() {
+		return halfWay(w, pending, g.Accounts.HalfWay(pending, account, accounts.BySignInMail))
+	}
 	if err := g.logins.Spend(r.Context(), w, pending, false); err != nil {
 		return err
 	}
 	return g.welcome(w, r, account, pending.Remember, accounts.BySignInMail)
+}
+
+// halfWay answers what goes on with the second step. The mailed code is used up by then.
+func halfWay(w http.ResponseWriter, pending session.Pending, step string) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusAccepted)
+	return json.NewEncoder(w).Encode(struct {
+		State string `json:"state"`
+		Step  string `json:"step"`
+	}{pending.State(), step})
 }

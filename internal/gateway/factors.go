@@ -26,7 +26,7 @@ func (g *Gateway) goOn(w http.ResponseWriter, r *http.Request, pending session.P
 			return err
 		}
 		if !f.Authenticator.IsZero() {
-			g.showStep(w, http.StatusOK, pending, g.Accounts.HalfWay(pending, account), nil)
+			g.showStep(w, http.StatusOK, pending, g.Accounts.HalfWay(pending, account, methods...), nil)
 			return nil
 		}
 	}
@@ -47,7 +47,7 @@ func (g *Gateway) takeStep(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return g.beginAgain(w, r, signingIn, form, err)
 	}
-	account, err := g.Accounts.Resume(r.Context(), pending, form.Get("step"))
+	account, methods, err := g.Accounts.Resume(r.Context(), pending, form.Get("step"))
 	if session.CodeOf(err) == session.LoginLost {
 		g.Answers.Note(r, err)
 		return g.show(w, 0, pending, signingIn, "", err)
@@ -65,7 +65,7 @@ func (g *Gateway) takeStep(w http.ResponseWriter, r *http.Request) error {
 	default:
 		return err
 	}
-	return g.goOn(w, r, pending, account, accounts.ByPassword, accounts.ByCode, accounts.Strongly)
+	return g.goOn(w, r, pending, account, bothSteps(methods)...)
 }
 
 // checkCode looks at a code, and writes down what came of it.
@@ -291,32 +291,46 @@ func (g *Gateway) acceptAuthenticator(w http.ResponseWriter, r *http.Request, s 
 }
 
 func (g *Gateway) removeAuthenticator(w http.ResponseWriter, r *http.Request, s *session.Session, account *accounts.Account, _ url.Values) error {
-	if err := g.Accounts.RemoveAuthenticator(r.Context(), account); err != nil {
-		return err
-	}
-	if _, err := g.anew(w, r, s, account, "authenticator-off", accounts.ByPassword); err != nil {
+	if _, err := g.dropAuthenticator(w, r, s, account); err != nil {
 		return err
 	}
 	g.backToAccount(w, r, "authenticator-off")
 	return nil
 }
 
+// dropAuthenticator turns the second step off, and returns the session that goes on.
+func (g *Gateway) dropAuthenticator(w http.ResponseWriter, r *http.Request, s *session.Session, account *accounts.Account) (*session.Session, error) {
+	if err := g.Accounts.RemoveAuthenticator(r.Context(), account); err != nil {
+		return nil, err
+	}
+	return g.anew(w, r, s, account, "authenticator-off", accounts.ByPassword)
+}
+
 func (g *Gateway) renewRecovery(w http.ResponseWriter, r *http.Request, s *session.Session, account *accounts.Account, _ url.Values) error {
+	codes, err := g.newRecovery(r, s, account)
+	if err != nil {
+		return err
+	}
+	g.showRecovery(w, "Your recovery codes", codes)
+	return nil
+}
+
+// newRecovery replaces a person's recovery codes. NotFound: there is nothing to recover.
+func (g *Gateway) newRecovery(r *http.Request, s *session.Session, account *accounts.Account) ([]string, error) {
 	f, err := g.Accounts.Factors(r.Context(), account)
 	if err == nil && f.Authenticator.IsZero() {
 		err = session.Fail(session.NotFound, "renew recovery codes", "there is no second step to recover")
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	codes, err := g.Accounts.RenewRecovery(r.Context(), account)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	g.record(r, s.Event(audit.Changed, "recovery codes"))
 	g.remember(r, s)
-	g.showRecovery(w, "Your recovery codes", codes)
-	return nil
+	return codes, nil
 }
 
 func (g *Gateway) showRecovery(w http.ResponseWriter, title string, codes []string) {

@@ -26,6 +26,7 @@ func (g *Gateway) mailEndpoints() []endpoint {
 		{"GET", forgotPath, document, g.forgot, "With `accounts.mail`: the page to ask for a new password on."},
 		{"POST", forgotPath, entry, g.takeForgot, "Its form. The answer is the same whether there is such an account."},
 		{"POST", "password/forgot", entry, g.forgotJSON, "The same by `{\"identifier\"}`: 202 with `{\"expires_in\"}`, the seconds for which a mailed link works. 422 `bad_identifier`, 429 `too_many`, 503 `mail_down`: then no mail was sent."},
+		{"POST", "password/reset", entry, g.resetJSON, "Sets a new password by `{\"token\", \"password\"}`, the token being that of the mailed link: 204, and all of the person's sessions end. Nobody is signed in by it. 410 `link_over`; 422 `password_short`, `password_long`, `password_common`, which leave the link as it is."},
 		{"GET", accounts.ResetPath, document, g.reset, "Where the link in that mail leads. Opening it spends nothing."},
 		{"POST", accounts.ResetPath, entry, g.takeReset, "Its form: sets the password, once, and ends all of the person's sessions. Nobody is signed in by it."},
 		{"POST", "email", guarded, g.changeEmail, "Mails a link to the address that the person who is signed in wants to have: `{\"current_password\", \"email\", \"code\"?}`. 202 as above, whether another account has it. 403 `wrong_password`; 422 `code_required`, `wrong_code`."},
@@ -199,7 +200,7 @@ func (g *Gateway) takeReset(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	account, err := g.Accounts.ResetPassword(r.Context(), form.Get("token"), form.Get("password"))
+	account, err := g.resetPassword(r, form.Get("token"), form.Get("password"))
 	switch {
 	case err == nil:
 	case session.CodeOf(err) == session.LinkOver || shown(err):
@@ -210,11 +211,39 @@ func (g *Gateway) takeReset(w http.ResponseWriter, r *http.Request) error {
 	default:
 		return err
 	}
-	g.recordAccount(r, audit.Changed, account, "password, by a mailed link")
 	if err := g.endAll(r, account, "the password was changed"); err != nil {
 		return err
 	}
 	g.Answers.Pages.Notice(w, http.StatusOK, "The new password is set", "You are signed out everywhere. Sign in with the new password.", g.toSignIn())
+	return nil
+}
+
+// resetPassword sets a password by a mailed link. The caller ends the sessions.
+func (g *Gateway) resetPassword(r *http.Request, token, password string) (*accounts.Account, error) {
+	account, err := g.Accounts.ResetPassword(r.Context(), token, password)
+	if err == nil {
+		g.recordAccount(r, audit.Changed, account, "password, by a mailed link")
+	}
+	return account, err
+}
+
+// resetJSON is takeReset for a front end with a form of its own.
+func (g *Gateway) resetJSON(w http.ResponseWriter, r *http.Request) error {
+	var c struct {
+		Token    string `json:"token"`
+		Password string `json:"password"`
+	}
+	if err := readJSON(w, r, "reset password", &c); err != nil {
+		return err
+	}
+	account, err := g.resetPassword(r, c.Token, c.Password)
+	if err != nil {
+		return err
+	}
+	if err := g.endAll(r, account, "the password was changed"); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 

@@ -55,18 +55,27 @@ func (g *Gateway) takePasskey(w http.ResponseWriter, r *http.Request) error {
 		return g.beginAgain(w, r, signingIn, form, err)
 	}
 	pending = g.staying(w, pending, form)
-	if err = g.once(r, form.Get("passkey")); err == nil {
-		var account *accounts.Account
-		if account, err = g.Accounts.SignInByPasskey(r.Context(), pending, form.Get("passkey"), form.Get("response")); err == nil {
-			return g.goOn(w, r, pending, account, accounts.ByPasskey, accounts.Strongly)
-		}
+	account, err := g.byPasskey(r, pending, form.Get("passkey"), form.Get("response"))
+	switch session.CodeOf(err) {
+	case "":
+		return g.goOn(w, r, pending, account, accounts.ByPasskey, accounts.Strongly)
+	case session.WrongPasskey:
+		g.Answers.Note(r, err)
+		return g.show(w, 0, pending, signingIn, "", err)
+	}
+	return err
+}
+
+// byPasskey looks at what came of a ceremony, once, and writes down what came of that.
+func (g *Gateway) byPasskey(r *http.Request, pending session.Pending, sealed, response string) (*accounts.Account, error) {
+	if err := g.once(r, sealed); err != nil {
+		return nil, err
+	}
+	account, err := g.Accounts.SignInByPasskey(r.Context(), pending, sealed, response)
+	if err != nil {
 		g.recordAccount(r, audit.LoginFailed, account, string(session.CodeOf(err)))
 	}
-	if session.CodeOf(err) != session.WrongPasskey {
-		return err
-	}
-	g.Answers.Note(r, err)
-	return g.show(w, 0, pending, signingIn, "", err)
+	return account, err
 }
 
 // passkeyDeeds are there where passkeys are.
@@ -110,35 +119,48 @@ func (g *Gateway) makePasskey(w http.ResponseWriter, r *http.Request, s *session
 }
 
 func (g *Gateway) takeNewPasskey(w http.ResponseWriter, r *http.Request, s *session.Session, account *accounts.Account, form url.Values) error {
-	if err := g.once(r, form.Get("passkey")); err != nil {
+	if err := g.addPasskey(r, s, account, form.Get("name"), form.Get("passkey"), form.Get("response")); err != nil {
 		return err
 	}
-	if err := g.Accounts.AddPasskey(r.Context(), account, s.LogID, form.Get("name"), form.Get("passkey"), form.Get("response")); err != nil {
-		return err
-	}
-	g.record(r, s.Event(audit.Changed, "passkey added"))
-	g.remember(r, s)
 	g.backToAccount(w, r, "passkey")
 	return nil
 }
 
-func (g *Gateway) removePasskey(w http.ResponseWriter, r *http.Request, s *session.Session, account *accounts.Account, form url.Values) error {
-	f, err := g.Accounts.Factors(r.Context(), account)
-	if err != nil {
+// addPasskey keeps a passkey that a ceremony made.
+func (g *Gateway) addPasskey(r *http.Request, s *session.Session, account *accounts.Account, name, sealed, response string) error {
+	if err := g.once(r, sealed); err != nil {
 		return err
 	}
-	if err := g.Accounts.RemovePasskey(r.Context(), account, form.Get("id")); err != nil {
+	if err := g.Accounts.AddPasskey(r.Context(), account, s.LogID, name, sealed, response); err != nil {
 		return err
+	}
+	g.record(r, s.Event(audit.Changed, "passkey added"))
+	g.remember(r, s)
+	return nil
+}
+
+func (g *Gateway) removePasskey(w http.ResponseWriter, r *http.Request, s *session.Session, account *accounts.Account, form url.Values) error {
+	if _, err := g.dropPasskey(w, r, s, account, form.Get("id")); err != nil {
+		return err
+	}
+	g.backToAccount(w, r, "passkey-remove")
+	return nil
+}
+
+// dropPasskey forgets a passkey, and returns the session that goes on.
+func (g *Gateway) dropPasskey(w http.ResponseWriter, r *http.Request, s *session.Session, account *accounts.Account, id string) (*session.Session, error) {
+	f, err := g.Accounts.Factors(r.Context(), account)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.Accounts.RemovePasskey(r.Context(), account, id); err != nil {
+		return nil, err
 	}
 	methods := []string{accounts.ByPassword}
 	if !f.Authenticator.IsZero() {
 		methods = append(methods, accounts.ByCode, accounts.Strongly)
 	}
-	if _, err := g.anew(w, r, s, account, "passkey removed", methods...); err != nil {
-		return err
-	}
-	g.backToAccount(w, r, "passkey-remove")
-	return nil
+	return g.anew(w, r, s, account, "passkey removed", methods...)
 }
 
 // passkeysOf lists a person's passkeys.

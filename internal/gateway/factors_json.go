@@ -1,0 +1,322 @@
+package gateway
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/audit"
+	"github.com/cloakroom-go/cloakroom/internal/accounts"
+	"github.com/cloakroom-go/cloakroom/internal/telemetry"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// passkeysPath is where passkeys are made, for a front end with a form of its own.
+const passkeysPath = "passkeys"
+
+// factorEndpoints are what people sign in with beside their password, for a front end with a form of its own. Each is one of the account
+// page's deeds, in the same order: who asks proves who they are first.
+func (g *Gateway) factorEndpoints() []endpoint {
+	return []endpoint{
+		{"POST", "login/step", entry, g.stepJSON, "The second step of a sign-in by mail (`POST login/code`), for a front end with a form of its own: `{\"state\", \"step\", \"code\"}`. Answered like `POST login`. 422 `wrong_code`; 401 `login_lost` after 5 minutes."},
+		{"POST", "login/passkey", entry, g.askPasskeyJSON, "Begins a sign-in with a passkey: `{\"remember\"?}`. 200 with `{\"state\", \"ceremony\", \"options\"}`, the last for `navigator.credentials.get`, and a login cookie."},
+		{"POST", "login/passkey/finish", entry, g.takePasskeyJSON, "… and `{\"state\", \"ceremony\", \"response\"}`, what came of it as `toJSON()` has it: answered like `POST login`. 422 `wrong_passkey`."},
+		{"GET", "factors", guarded, g.factorsJSON, "What the person signs in with beside the password: `{\"authenticator\": {\"created\"} | null, \"recovery_codes\": 10, \"passkeys\": [{\"id\", \"name\", \"created\", \"used\"?}]}`. Not an activity."},
+		{"POST", "authenticator", guarded, g.offerJSON, "Begins to set up an authenticator app: `{\"current_password\"}`. 200 with `{\"secret\", \"uri\", \"offer\"}`; nothing is kept yet. 403 `wrong_password`. Like all below, with `code` where the account has a second step: 422 `code_required`, `wrong_code`."},
+		{"POST", "authenticator/confirm", guarded, g.acceptJSON, "… and `{\"offer\", \"code\"}`, within 15 minutes, sets it up: all other sessions of the person end, and this one goes on under a new ticket, answered like `POST login`, with the 10 `recovery_codes`, which nobody is told again. 422 `wrong_code`; 409 where there is one already."},
+		{"POST", "authenticator/remove", guarded, g.removeAuthenticatorJSON, "Goes back to the password alone: `{\"current_password\", \"code\"}`. All other sessions of the person end; answered like `POST login`."},
+		{"POST", "recovery-codes", guarded, g.recoveryJSON, "Replaces the recovery codes: `{\"current_password\", \"code\"}`. 200 with `{\"recovery_codes\"}`; 404 without a second step."},
+		{"POST", passkeysPath, guarded, g.newPasskeyJSON, "Begins to make a passkey: `{\"current_password\"}`. 200 with `{\"ceremony\", \"options\"}`, the latter for `navigator.credentials.create`."},
+		{"POST", passkeysPath + "/finish", guarded, g.addPasskeyJSON, "… and `{\"ceremony\", \"name\", \"response\"}` within 5 minutes: 204. 422 `wrong_passkey`."},
+		{"POST", passkeysPath + "/remove", guarded, g.removePasskeyJSON, "Removes the passkey of an `id`: `{\"current_password\", \"id\"}`. All other sessions of the person end; answered like `POST login`."},
+	}
+}
+
+// proof is what shows once more who asks.
+type proof struct {
+	Current string `json:"current_password"`
+	Code    string `json:"code"`
+}
+
+// proven is who asked, if what they brought is good (U8).
+func (g *Gateway) proven(r *http.Request, p proof) (*session.Session, *accounts.Account, error) {
+	s, account, err := g.active(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	account, err = g.Accounts.Confirm(r.Context(), account.ID, p.Current, p.Code, telemetry.Of(r).Address)
+	switch code := session.CodeOf(err); code {
+	case session.WrongPassword, session.CodeRequired, session.WrongCode, session.TooMany:
+		g.record(r, s.Event(audit.Refused, string(code)))
+	}
+	return s, account, err
+}
+
+// active is owner for somebody who does something.
+func (g *Gateway) active(r *http.Request) (*session.Session, *accounts.Account, error) {
+	s, err := g.Desk.Use(r.Context(), r)
+	if err != nil {
+		return nil, nil, err
+	}
+	return g.ownerOf(r, s)
+}
+
+func (g *Gateway) factorsJSON(w http.ResponseWriter, r *http.Request) error {
+	s, account, err := g.owner(r)
+	if err != nil {
+		return err
+	}
+	f, err := g.Accounts.Factors(r.Context(), account)
+	if err != nil {
+		return err
+	}
+	keys, err := g.Accounts.Passkeys(r.Context(), account)
+	if err != nil {
+		return err
+	}
+	type since struct {
+		Created *time.Time `json:"created"`
+	}
+	type passkey struct {
+		ID      string     `json:"id"`
+		Name    string     `json:"name"`
+		Created *time.Time `json:"created"`
+		Used    *time.Time `json:"used,omitempty"`
+	}
+	body := struct {
+		Authenticator *since    `json:"authenticator"`
+		Recovery      int       `json:"recovery_codes"`
+		Passkeys      []passkey `json:"passkeys"`
+	}{Recovery: f.Recovery, Passkeys: []passkey{}}
+	if !f.Authenticator.IsZero() {
+		body.Authenticator = &since{seconds(f.Authenticator)}
+	}
+	for _, k := range keys {
+		one := passkey{ID: k.ID, Name: k.Name, Created: seconds(k.Created)}
+		if !k.Used.IsZero() {
+			one.Used = seconds(k.Used)
+		}
+		body.Passkeys = append(body.Passkeys, one)
+	}
+	g.remember(r, s)
+	return writeJSON(w, body)
+}
+
+func (g *Gateway) offerJSON(w http.ResponseWriter, r *http.Request) error {
+	var p proof
+	if err := readJSON(w, r, "set up authenticator", &p); err != nil {
+		return err
+	}
+	s, account, err := g.proven(r, p)
+	if err != nil {
+		return err
+	}
+	offer := g.Accounts.Offer(account, s.LogID)
+	g.remember(r, s)
+	return writeJSON(w, struct {
+		Secret string `json:"secret"`
+		URI    string `json:"uri"`
+		Offer  string `json:"offer"`
+	}{offer.Secret, offer.URI, offer.Sealed})
+}
+
+func (g *Gateway) acceptJSON(w http.ResponseWriter, r *http.Request) error {
+	var c struct {
+		Offer string `json:"offer"`
+		Code  string `json:"code"`
+	}
+	if err := readJSON(w, r, "set up authenticator", &c); err != nil {
+		return err
+	}
+	s, account, err := g.active(r)
+	if err != nil {
+		return err
+	}
+	codes, err := g.Accounts.Accept(r.Context(), account, s.LogID, c.Offer, c.Code)
+	if err != nil {
+		return err
+	}
+	if s, err = g.anew(w, r, s, account, "authenticator", accounts.ByPassword, accounts.ByCode, accounts.Strongly); err != nil {
+		return err
+	}
+	return g.welcomed(w, s, codes)
+}
+
+func (g *Gateway) removeAuthenticatorJSON(w http.ResponseWriter, r *http.Request) error {
+	var p proof
+	if err := readJSON(w, r, "remove authenticator", &p); err != nil {
+		return err
+	}
+	s, account, err := g.proven(r, p)
+	if err != nil {
+		return err
+	}
+	if s, err = g.dropAuthenticator(w, r, s, account); err != nil {
+		return err
+	}
+	return g.welcomed(w, s, nil)
+}
+
+func (g *Gateway) recoveryJSON(w http.ResponseWriter, r *http.Request) error {
+	var p proof
+	if err := readJSON(w, r, "renew recovery codes", &p); err != nil {
+		return err
+	}
+	s, account, err := g.proven(r, p)
+	if err != nil {
+		return err
+	}
+	codes, err := g.newRecovery(r, s, account)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, struct {
+		Codes []string `json:"recovery_codes"`
+	}{codes})
+}
+
+// begunCeremony is what a page needs for its browser's part.
+type begunCeremony struct {
+	State    string          `json:"state,omitempty"`
+	Ceremony string          `json:"ceremony"`
+	Options  json.RawMessage `json:"options"`
+}
+
+// finishedCeremony is what came of it.
+type finishedCeremony struct {
+	State    string          `json:"state"`
+	Ceremony string          `json:"ceremony"`
+	Name     string          `json:"name"`
+	Response json.RawMessage `json:"response"`
+}
+
+func (g *Gateway) newPasskeyJSON(w http.ResponseWriter, r *http.Request) error {
+	var p proof
+	if err := readJSON(w, r, "begin passkey", &p); err != nil {
+		return err
+	}
+	s, account, err := g.proven(r, p)
+	if err != nil {
+		return err
+	}
+	c, err := g.Accounts.NewPasskey(r.Context(), account, s.LogID)
+	if err != nil {
+		return err
+	}
+	g.remember(r, s)
+	return writeJSON(w, begunCeremony{Ceremony: c.Sealed, Options: json.RawMessage(c.Options)})
+}
+
+func (g *Gateway) addPasskeyJSON(w http.ResponseWriter, r *http.Request) error {
+	var c finishedCeremony
+	if err := readJSON(w, r, "add passkey", &c); err != nil {
+		return err
+	}
+	s, account, err := g.active(r)
+	if err != nil {
+		return err
+	}
+	if err := g.addPasskey(r, s, account, c.Name, c.Ceremony, string(c.Response)); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (g *Gateway) removePasskeyJSON(w http.ResponseWriter, r *http.Request) error {
+	var c struct {
+		proof
+		ID string `json:"id"`
+	}
+	if err := readJSON(w, r, "remove passkey", &c); err != nil {
+		return err
+	}
+	s, account, err := g.proven(r, c.proof)
+	if err != nil {
+		return err
+	}
+	if s, err = g.dropPasskey(w, r, s, account, c.ID); err != nil {
+		return err
+	}
+	return g.welcomed(w, s, nil)
+}
+
+func (g *Gateway) askPasskeyJSON(w http.ResponseWriter, r *http.Request) error {
+	var c struct {
+		Remember bool `json:"remember"`
+	}
+	if err := readJSON(w, r, "begin passkey", &c); err != nil {
+		return err
+	}
+	if !g.limit.Allow(addressKey(telemetry.Of(r).Address)) {
+		return session.Fail(session.TooMany, "begin passkey", "too many logins from one address, or in all")
+	}
+	_, pending, err := g.Accounts.Begin(r.Context(), session.Intent{ReturnTo: "/", Remember: c.Remember})
+	if err != nil {
+		return err
+	}
+	begun, err := g.Accounts.AskPasskey(pending)
+	if err != nil {
+		return err
+	}
+	g.logins.Start(w, r, pending, false)
+	return writeJSON(w, begunCeremony{State: pending.State(), Ceremony: begun.Sealed, Options: json.RawMessage(begun.Options)})
+}
+
+func (g *Gateway) takePasskeyJSON(w http.ResponseWriter, r *http.Request) error {
+	var c finishedCeremony
+	if err := readJSON(w, r, "sign in with passkey", &c); err != nil {
+		return err
+	}
+	pending, err := g.begun(r, c.State)
+	if err != nil {
+		return err
+	}
+	account, err := g.byPasskey(r, pending, c.Ceremony, string(c.Response))
+	if err != nil {
+		return err
+	}
+	if err := g.logins.Spend(r.Context(), w, pending, false); err != nil {
+		return err
+	}
+	return g.welcome(w, r, account, pending.Remember, accounts.ByPasskey, accounts.Strongly)
+}
+
+// stepJSON is the second step of a sign-in whose first cannot be sent again.
+func (g *Gateway) stepJSON(w http.ResponseWriter, r *http.Request) error {
+	var c struct {
+		State string `json:"state"`
+		Step  string `json:"step"`
+		Code  string `json:"code"`
+	}
+	if err := readJSON(w, r, "second step", &c); err != nil {
+		return err
+	}
+	pending, err := g.begun(r, c.State)
+	if err != nil {
+		return err
+	}
+	account, methods, err := g.Accounts.Resume(r.Context(), pending, c.Step)
+	if err != nil {
+		return err
+	}
+	if err := g.checkCode(r, account, c.Code); err != nil {
+		return err
+	}
+	if err := g.logins.Spend(r.Context(), w, pending, false); err != nil {
+		return err
+	}
+	return g.welcome(w, r, account, pending.Remember, bothSteps(methods)...)
+}
+
+// bothSteps are the methods of a sign-in whose second step was right, too.
+func bothSteps(first []string) []string {
+	all := slices.Clone(first)
+	for _, m := range []string{accounts.ByCode, accounts.Strongly} {
+		if !slices.Contains(all, m) {
+			all = append(all, m)
+		}
+	}
+	return all
+}
