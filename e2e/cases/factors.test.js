@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { createHmac } from 'node:crypto'
+import { authenticator, code } from '../lib/authenticator.js'
 import { secrets } from '../lib/leaks.js'
 import { pair } from '../lib/pair.js'
 import { both, newPerson, openChromium, query, shows, smoke, test } from '../lib/stage.js'
@@ -15,23 +15,6 @@ async function join(page, app) {
   await page.getByLabel('Password').fill(password)
   await page.getByRole('button', { name: 'Create account' }).click()
   await page.getByRole('heading', { name: 'Your account' }).waitFor()
-}
-
-/** A device of the person's that makes and uses passkeys, in one tab. */
-async function authenticator(page, options) {
-  const cdp = await page.context().newCDPSession(page)
-  await cdp.send('WebAuthn.enable')
-  const { authenticatorId } = await cdp.send('WebAuthn.addVirtualAuthenticator', {
-    options: {
-      protocol: 'ctap2', transport: 'internal', hasResidentKey: true, hasUserVerification: true, isUserVerified: true,
-      automaticPresenceSimulation: true, ...options,
-    },
-  })
-  return {
-    credentials: async () => (await cdp.send('WebAuthn.getCredentials', { authenticatorId })).credentials,
-    give: credential => cdp.send('WebAuthn.addCredential', { authenticatorId, credential }),
-    verifies: isUserVerified => cdp.send('WebAuthn.setUserVerified', { authenticatorId, isUserVerified }),
-  }
 }
 
 async function addPasskey(page, name) {
@@ -84,16 +67,6 @@ test('U8 a passkey that was removed signs in no more', async t => {
   await page.getByRole('button', { name: 'Use a passkey' }).click()
   await page.getByRole('alert').first().getByText('removed here').waitFor()
 })
-
-/** What an authenticator app shows for a secret now. */
-function code(secret) {
-  const bits = [...secret.replaceAll(' ', '')].map(c => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(c).toString(2).padStart(5, '0')).join('')
-  const key = Buffer.from(bits.match(/.{8}/g).map(byte => parseInt(byte, 2)))
-  const step = Buffer.alloc(8)
-  step.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000)))
-  const sum = createHmac('sha1', key).update(step).digest()
-  return String((sum.readUInt32BE(sum[19] & 15) & 0x7fffffff) % 1_000_000).padStart(6, '0')
-}
 
 both('U13 the second step works without script, and a code works once', async t => {
   const stage = await openChromium(t, { accounts: {} })

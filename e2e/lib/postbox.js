@@ -44,5 +44,5 @@ export async function startPostbox(t) {
 function read(source) {
   const header = name => source.match(new RegExp(`^${name}: (.*)$`, 'im'))?.[1].trim()
   const text = source.replace(/=\r\n/g, '').replace(/=([0-9A-F]{2})/g, (_, hex) => String.fromCharCode(parseInt(hex, 16)))
-  return { to: header('To'), subject: header('Subject'), link: text.match(/https:\/\/\S+\?token=[\w-]+/)?.[0], code: text.match(/^\d{6}\r?$/m)?.[0].trim() }
+  return { to: header('To'), subject: header('Subject'), link: text.match(/https:\/\/\S+[?#]token=[\w-]+/)?.[0], code: text.match(/^\d{6}\r?$/m)?.[0].trim() }
 }
