@@ -27,7 +27,10 @@ func demoCommand() *cobra.Command {
 			o.Log = logs.log
 			who := "Sign in with any name and any password."
 			if o.Accounts {
-				who = "Register with any e-mail address; no mail is sent."
+				who = "Register with any e-mail address."
+				if o.URL == "" {
+					who += " Letters are written here."
+				}
 			}
 			return demo.Run(c.Context(), o, func(url string) {
 				fmt.Fprintf(c.OutOrStdout(), "\n  The demonstration runs at %s\n  %s Ctrl-C ends it.\n\n", url, who)

@@ -6,10 +6,13 @@ import (
 	"database/sql"
 	"net"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom"
+	"github.com/cloakroom-go/cloakroom/internal/origin"
+	"github.com/cloakroom-go/cloakroom/passkeys"
 	"github.com/cloakroom-go/cloakroom/store/sqlite"
 )
 
@@ -25,9 +28,17 @@ const leastAccountToken = 10 * time.Second
 // wants.
 func withPeople(cfg *cloakroom.Config, people *sql.DB, o Options) {
 	cfg.Providers = nil
-	cfg.Accounts = &cloakroom.Accounts{Database: people, Tokens: cloakroom.AccountTokens{
-		Audience: []string{audience}, Algorithm: "RS256", Lifetime: max(o.AccessToken, leastAccountToken), Claims: []string{"email", "name"},
-	}}
+	cfg.Accounts = &cloakroom.Accounts{
+		Database: people,
+		Tokens: cloakroom.AccountTokens{
+			Audience: []string{audience}, Algorithm: "RS256", Lifetime: max(o.AccessToken, leastAccountToken), Claims: []string{"email", "name"},
+		},
+		Passkeys: passkeys.New(), // where browsers know it by a name
+	}
+	if own, err := url.Parse(cfg.URL); err == nil && origin.IsLocal(own.Hostname()) {
+		cfg.Accounts.Mail = &cloakroom.MailOptions{Server: "log", From: "Demonstration <no-reply@demo.example>"}
+		cfg.Accounts.VerifyEmailOff, cfg.Accounts.EmailLink = true, true
+	}
 }
 
 // atFront is a client for the gateway of this process, whatever name and certificate browsers know it by: the API fetches the keys of

@@ -27,8 +27,12 @@ func TestRun_Accounts(t *testing.T) {
 		b.open(demo.url+"/api/me").want(t, http.StatusOK, `"email":"ada@example.com"`)
 		return b
 	}
-	enter(demo, "register")
-	newBrowser(t).open(demo.url+"/lab/").want(t, http.StatusOK, "Hand in your tokens") // the app; there is no laboratory
+	ada := enter(demo, "register")
+	ada.open(demo.url+"/demo/mode").want(t, http.StatusOK, `"accounts":true`)
+	ada.open(demo.url+"/auth/account").want(t, http.StatusOK, "Your account")
+	ada.open(demo.url+"/auth/sessions").want(t, http.StatusOK, `"current":true`)
+	newBrowser(t).open(demo.url+"/auth/login").want(t, http.StatusOK, "I forgot my password") // its letters are in the log
+	newBrowser(t).open(demo.url+"/lab/").want(t, http.StatusOK, "Hand in your tokens")        // the app; there is no laboratory
 	demo.stop()
 	if state, err := os.Stat(filepath.Join(dir, "demo-accounts.db")); err != nil || state.Mode().Perm() != 0o600 {
 		t.Errorf("the accounts: %v, %v", state, err)

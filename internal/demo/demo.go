@@ -110,7 +110,7 @@ func Run(ctx context.Context, o Options, ready func(url string)) error {
 	labPages := cloakroom.Route{Path: "/lab/", Files: filepath.Join(app, "lab"), Auth: cloakroom.AuthOff}
 	openPages := cloakroom.Route{Path: "/lab/open/", Files: filepath.Join(app, "lab"), Auth: cloakroom.AuthOff}
 	openPages.File.CSP = "off"
-	gateways := &house{laboratory: !o.Accounts, build: func(m Mode) (*cloakroom.Gateway, error) {
+	gateways := &house{laboratory: !o.Accounts, accounts: o.Accounts, build: func(m Mode) (*cloakroom.Gateway, error) {
 		cfg := cloakroom.Config{
 			URL:   s.url,
 			Keys:  []string{l.page.GatewayKey},

@@ -56,6 +56,7 @@ func (m *Mode) complete() error {
 type house struct {
 	build      func(Mode) (*cloakroom.Gateway, error)
 	laboratory bool // there is one
+	accounts   bool // people are here, and there is no provider
 
 	current atomic.Pointer[furnished]
 	mu      sync.Mutex
@@ -147,7 +148,8 @@ func (h *house) serveMode(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, struct {
 		Mode
 		Laboratory bool `json:"laboratory"`
-	}{h.mode(), h.laboratory})
+		Accounts   bool `json:"accounts"`
+	}{h.mode(), h.laboratory, h.accounts})
 }
 
 // forgetTokens clears the cookies with a token that the gateway of before has set: the next one may not know them for its own, and

@@ -5,12 +5,14 @@ import { startApi } from "./api.js";
 import { startTrials } from "./trials.js";
 import { startJournal } from "./journal.js";
 import { showCookies } from "./cookies.js";
+import { startDevices } from "./devices.js";
 import { startMode, whereabouts } from "./mode.js";
 
 const $ = (id) => document.getElementById(id);
 const client = createClient();
 const countdown = new Countdown();
 const api = startApi(client);
+const devices = startDevices(client, { failed: () => say("That device could not be signed out. Try again.") });
 
 /** Shows who is signed in, or the way to sign in. */
 function show(session) {
@@ -21,7 +23,7 @@ function show(session) {
     element.textContent = said[element.dataset.person];
   }
   $("hero").hidden = authenticated;
-  $("chip").hidden = $("logout").hidden = !authenticated;
+  $("chip").hidden = $("account").hidden = $("logout").hidden = !authenticated;
   for (const section of document.querySelectorAll("[data-signed-in]")) section.hidden = !authenticated;
   $("board").hidden = false;
   $("board").classList.toggle("anonymous", !authenticated);
@@ -40,6 +42,8 @@ async function look() {
     say("The gateway cannot be reached. Is the demonstration still running?");
   }
 }
+
+const load = () => Promise.all([api.load(), devices.load()]);
 
 function say(text) {
   $("notice").textContent = text;
@@ -66,6 +70,7 @@ const journal = startJournal({
       void look();
       void showCookies();
     }
+    if (["login", "logout", "ended", "replaced"].includes(event.action) && !$("logout").hidden) void devices.load();
     if (event.action === "renewed") countdown.renewed();
   },
 });
@@ -74,7 +79,7 @@ startTrials(client, { api, countdown, journal });
 client.on("change", ({ session }) => {
   show(session);
   void showCookies();
-  if (session.authenticated) void api.load();
+  if (session.authenticated) void load();
 });
 // Somebody reads this page. It stays, and says so, instead of leaving for the provider in the middle of an experiment.
 client.on("expired", (event) => {
@@ -87,14 +92,14 @@ await startMode({
   async changed() {
     say("");
     const { authenticated } = (await look()) ?? {};
-    if (authenticated) await api.load(); // the answers bring the cookies that go with the new mode
+    if (authenticated) await load(); // the answers bring the cookies that go with the new mode
     await showCookies();
   },
   failed: () => say("The mode could not be changed. Is the demonstration still running?"),
 });
 const session = await look();
 void showCookies();
-if (session?.authenticated) void api.load();
+if (session?.authenticated) void load();
 if (new URLSearchParams(location.search).get("saved") === "email") {
   api.saved("Saved. The API answered the form with a redirect back to this page.");
   history.replaceState(null, "", "/#email");

@@ -28,8 +28,9 @@ export async function startMode({ changed, failed }) {
   function show(mode) {
     for (const select of selects) select.value = mode[select.id];
     $("laboratory").hidden = !mode.laboratory;
+    document.documentElement.dataset.people = mode.accounts ? "accounts" : "provider";
     $("mode-text").textContent = selects.map(({ value }) => said[value]).join(" ");
-    $("mode-flags").textContent = `cloakroom demo --storage ${mode.storage} --delivery ${mode.delivery} --csrf ${mode.csrf}`;
+    $("mode-flags").textContent = `cloakroom demo${mode.accounts ? " --accounts" : ""} --storage ${mode.storage} --delivery ${mode.delivery} --csrf ${mode.csrf}`;
   }
 
   async function ask(init) {
