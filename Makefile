@@ -23,6 +23,7 @@ test: tools ## everything that must pass; installs what it needs
 	@$(MAKE) --no-print-directory test-examples
 
 test-all: test ## every case and attack over every pair, the model tests for longer, the fuzz targets for a minute each
+	CLOAKROOM_TEST_ACCOUNTS=postgres go test -race -count=1 .
 	go test -race -count=1 ./session ./internal/storage -rapid.checks=3000
 	cd e2e && node run.js --all
 	@$(MAKE) --no-print-directory fuzz

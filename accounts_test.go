@@ -10,9 +10,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +23,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom"
 	"github.com/cloakroom-go/cloakroom/audit"
+	"github.com/cloakroom-go/cloakroom/store/postgres/postgrestest"
 	"github.com/cloakroom-go/cloakroom/store/sqlite"
 	"github.com/cloakroom-go/cloakroom/verify"
 )
@@ -50,8 +53,17 @@ func people(t *testing.T) *cloakroom.Accounts {
 	}
 }
 
+// accountsFile opens the accounts in a file, or with CLOAKROOM_TEST_ACCOUNTS=postgres those of a schema in its place.
 func accountsFile(t *testing.T, path string) *sql.DB {
 	t.Helper()
+	if os.Getenv("CLOAKROOM_TEST_ACCOUNTS") == "postgres" {
+		dsn, known := schemas.Load(path)
+		if !known {
+			dsn = postgrestest.Schema(t)
+			schemas.Store(path, dsn)
+		}
+		return postgrestest.Open(t, dsn.(string))
+	}
 	db, err := sqlite.OpenAccounts(context.Background(), path)
 	if err != nil {
 		t.Fatal(err)
@@ -59,6 +71,8 @@ func accountsFile(t *testing.T, path string) *sql.DB {
 	t.Cleanup(func() { db.Close() })
 	return db
 }
+
+var schemas sync.Map // by the path of a file
 
 // form is the form of a page: where it goes, and what is in it.
 func (p *page) form(t *testing.T) (action string, fields url.Values) {

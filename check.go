@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cloakroom-go/cloakroom/internal/accounts"
 	"github.com/cloakroom-go/cloakroom/internal/origin"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -36,7 +35,7 @@ func (g *Gateway) Ready(ctx context.Context) []Finding {
 	for _, name := range slices.Sorted(maps.Keys(g.cfg.Providers)) {
 		looks = append(looks, func(ctx context.Context) Finding { return g.lookAtProvider(ctx, name) })
 	}
-	if g.cfg.Accounts != nil {
+	if g.people != nil {
 		looks = append(looks, g.lookAtAccounts)
 	}
 	return lookAll(ctx, looks)
@@ -113,14 +112,10 @@ func (g *Gateway) lookAtProvider(ctx context.Context, name string) Finding {
 
 func (g *Gateway) lookAtAccounts(ctx context.Context) Finding {
 	f := Finding{OK: true, Subject: "accounts"}
-	people, ok := g.providers[accounts.Name].(*accounts.Accounts)
-	if !ok {
-		return Finding{Subject: f.Subject, Text: "they are not there"}
-	}
-	if err := people.Probe(ctx); err != nil {
+	if err := g.people.Probe(ctx); err != nil {
 		return fault(f.Subject, err, "nobody can sign in or register until their database is back")
 	}
-	f.Text = "they can be read; their tokens are of the issuer " + people.Issuer()
+	f.Text = "they can be read; their tokens are of the issuer " + g.people.Issuer()
 	return f
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -433,6 +434,56 @@ func TestOpenStore(t *testing.T) {
 		_, _, err := OpenStore(t.Context(), v.dsn)
 		if err == nil || !strings.Contains(err.Error(), v.want) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: got %v, want %s", v.dsn, err, v.want)
+		}
+	}
+}
+
+// A database may have a password in its name, which nothing shows, wherever it stands and however it is mistyped.
+func TestAccountsDatabase_G3(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "database")
+	if err := os.WriteFile(file, []byte("postgres://app:hunter2@db.example.com/people\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	plain := strings.Replace(smallest, "client_secret: hunter2", `client_secret: "${SECRET}"`, 1) + behindProxy
+	plain = strings.Replace(plain, "cloakroom-key-1-Lf5lZ6kTavO4dtBjJDjdqX56NmnVbaviiu3No78u3A4", `"${KEY}"`, 1)
+	secrets := []string{"SECRET=s", "KEY=cloakroom-key-1-Lf5lZ6kTavO4dtBjJDjdqX56NmnVbaviiu3No78u3A4", "PGPASS=hunter2"}
+	for _, v := range []struct {
+		database, env, want, wrong string
+		inline                     bool // a secret stands in the file
+	}{
+		{database: "postgres://app:hunter2@db.example.com/people", want: "postgres://app:hunter2@db.example.com/people", inline: true},
+		{database: "postgres://app@db.example.com/people?password=hunter2", want: "postgres://app@db.example.com/people?password=hunter2", inline: true},
+		{database: "postgresql://app@db.example.com/people?sslmode=require", want: "postgresql://app@db.example.com/people?sslmode=require"},
+		{database: `"postgres://app:${PGPASS}@db.example.com/people"`, want: "postgres://app:hunter2@db.example.com/people"},
+		{database: "{file: " + file + "}", want: "postgres://app:hunter2@db.example.com/people"},
+		{env: "postgres://app:hunter2@db.example.com/people", want: "postgres://app:hunter2@db.example.com/people"},
+		{database: "sqlite:/people.db", want: "sqlite:/people.db"},
+		{database: "postgres://app:hun/hunter2@db/people", wrong: "in a password write % as %25"},
+		{database: "'postgres://app:hun hunter2@db/people'", wrong: "in a password write % as %25"},
+		{database: "postgres://app:hunter2@db/people?sslmode=any", wrong: "look at the port, at the parameters"},
+		{database: "'postgres://app@db/people?password=hunter2&search_path=a,b'", wrong: "search_path is the name of one schema"},
+		{database: "postgress://app:hunter2@db/people", wrong: "this is no database for accounts; there are sqlite:PATH"},
+		{env: "postgress://app:hunter2@db/people", wrong: "this is no database for accounts; there are sqlite:PATH"},
+		{database: "memory:", wrong: "this is no database for accounts; there are sqlite:PATH"},
+		{database: "{fil: x}", wrong: "a secret is a text or {file: PATH}"},
+	} {
+		text, environ := plain, secrets
+		if v.database != "" {
+			text += "accounts: {database: " + v.database + "}\n"
+		}
+		if v.env != "" {
+			environ = append(slices.Clone(secrets), "CLOAKROOM_ACCOUNTS__DATABASE="+v.env)
+		}
+		c, err := Parse("/cloakroom.yaml", []byte(text), environ)
+		switch {
+		case v.wrong != "":
+			if err == nil || !strings.Contains(err.Error(), v.wrong) || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%s%s: %v", v.database, v.env, err)
+			}
+		case err != nil:
+			t.Errorf("%s%s: %v", v.database, v.env, err)
+		case c.AccountsDSN != v.want || c.inline != v.inline || strings.Contains(fmt.Sprintf("%+v", c), "hunter2"):
+			t.Errorf("%s%s: %q, inline %v, %+v", v.database, v.env, c.AccountsDSN, c.inline, c)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -333,6 +334,31 @@ func (f *form) secrets(into *[]secret, files *[]string, key, meaning string, rul
 			*into, *files = append(*into, s), append(*files, file)
 		}
 	}
+}
+
+// database reads where one is. There may be a password in it, so that it is as secret as one, or {file: PATH}.
+func (f *form) database(into *string, key, standard, meaning string, rules ...rule) {
+	*into = standard
+	v, ok := f.option(entry{key, "text or `{file: PATH}`", standard, meaning}, false)
+	if !ok {
+		return
+	}
+	var dsn secret
+	inline := f.inline
+	f.open(&dsn, key, v, rules)
+	f.inline = inline || f.inline && hasPassword(string(dsn))
+	if dsn != "" {
+		*into = string(dsn)
+	}
+}
+
+func hasPassword(dsn string) bool {
+	u, err := url.Parse(dsn)
+	if err != nil {
+		return true
+	}
+	_, there := u.User.Password()
+	return there || u.Query().Has("password")
 }
 
 // open reads a secret, and returns the file that it was in.

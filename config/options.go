@@ -105,7 +105,7 @@ func options(f *form, c *Config) {
 func people(f *form, c *Config) {
 	a := &cloakroom.Accounts{}
 	register, keys := true, true
-	f.text(&c.AccountsDSN, "accounts.database", "sqlite:accounts.db", "Where people of Cloakroom's own are: `sqlite:PATH`. Naming anything under `accounts` switches them on; nothing else signs their tokens, so make backups.", accountsDSN)
+	f.database(&c.AccountsDSN, "accounts.database", "sqlite:accounts.db", "Where people of Cloakroom's own are: `sqlite:PATH`, or `postgres://USER:PASSWORD@HOST/DATABASE` with [parameters](accounts.md#postgresql). Naming anything under `accounts` switches them on; nothing else signs their tokens, so make backups.", accountsDSN)
 	f.word(&a.Login, "accounts.login", accounts.LoginEmail, []string{accounts.LoginEmail, accounts.LoginUsername}, "What people call themselves.")
 	f.flag(&register, "accounts.register", true, "Whether people can register by themselves.")
 	f.text(&a.Title, "accounts.name", "Account of this site", "What the page calls them on which people choose where to sign in.", oneLine)

@@ -84,6 +84,8 @@ var (
 	keyInLine  = regexp.MustCompile(`(?:^|[\s{,\[-])["']?([A-Za-z0-9_.-]+)["']?\s*:(?:\s|$)`)
 	secretWord = regexp.MustCompile(`(?i)secret|passw|token$|^keys?$|_keys?$|apikey|credential`)
 	secretText = regexp.MustCompile(`cloakroom-key-[A-Za-z0-9_-]+`)
+	database   = regexp.MustCompile(`(?i)(postgres(?:ql)?:).*@`) // whatever is in the password
+	inQuery    = regexp.MustCompile(`(?i)([?&](?:ssl)?password=)[^&\s"']*`)
 	userInURL  = regexp.MustCompile(`(://)[^/@\s"']*@`)
 	keyFile    = regexp.MustCompile(`^\s*["']?[\w./~@+-]+\.(?:pem|key|crt)["']?\s*(?:$|[,}\]]|\s#)`)
 	anyFile    = regexp.MustCompile(`^\s*["']?\.{0,2}/[\w./~@+-]{1,200}["']?\s*(?:$|[,}\]]|\s#)`)
@@ -136,6 +138,8 @@ func (r *reading) masked() []string {
 // redact hides what is a secret wherever it stands.
 func redact(text string) string {
 	text = secretText.ReplaceAllString(text, mask)
+	text = database.ReplaceAllString(text, "${1}//"+mask+"@")
+	text = inQuery.ReplaceAllString(text, "${1}"+mask)
 	return userInURL.ReplaceAllString(text, "${1}"+mask+"@")
 }
 

@@ -23,6 +23,7 @@ import (
 	browser "github.com/cloakroom-go/cloakroom/internal/origin"
 	"github.com/cloakroom-go/cloakroom/internal/proxy"
 	"github.com/cloakroom-go/cloakroom/internal/seal"
+	"github.com/cloakroom-go/cloakroom/store/postgres"
 )
 
 // rule says what is wrong with a value.
@@ -299,11 +300,13 @@ func mailServer(v value) error {
 	return nil
 }
 
-// accountsDSN names a database for accounts.
+// accountsDSN names a database for accounts. What is wrong is not shown: there may be a password in it.
 func accountsDSN(v value) error {
-	kind, _, err := splitDSN(v.text)
-	if err != nil || kind != "sqlite" {
-		return fmt.Errorf("%s is no database for accounts; there is sqlite:PATH, like sqlite:accounts.db", quote(v))
+	if isPostgres(v.text) {
+		return postgres.Check(v.text)
+	}
+	if kind, _, err := splitDSN(v.text); err != nil || kind != "sqlite" {
+		return errAccounts
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/session"
 	"github.com/cloakroom-go/cloakroom/store/memory"
+	"github.com/cloakroom-go/cloakroom/store/postgres"
 	"github.com/cloakroom-go/cloakroom/store/sqlite"
 )
 
@@ -32,16 +33,24 @@ func OpenStore(ctx context.Context, dsn string) (session.Store, io.Closer, error
 	}
 }
 
-// OpenAccounts opens the database that dsn names for accounts: "sqlite:PATH". The caller closes it after everything that uses it.
+// OpenAccounts opens the database that dsn names for accounts: "sqlite:PATH", or "postgres://USER:PASSWORD@HOST/DATABASE". The caller
+// closes it after everything that uses it.
 func OpenAccounts(ctx context.Context, dsn string) (*sql.DB, error) {
-	kind, rest, err := splitDSN(dsn)
-	if err == nil && kind != "sqlite" {
-		err = errors.New("accounts are in sqlite:PATH")
+	if isPostgres(dsn) {
+		return postgres.OpenAccounts(ctx, dsn)
 	}
-	if err != nil {
-		return nil, session.Fail(session.Unavailable, "open accounts", "%w", err)
+	kind, rest, err := splitDSN(dsn)
+	if err != nil || kind != "sqlite" {
+		return nil, session.Fail(session.Unavailable, "open accounts", "%w", errAccounts)
 	}
 	return sqlite.OpenAccounts(ctx, rest)
+}
+
+var errAccounts = errors.New("this is no database for accounts; there are sqlite:PATH, like sqlite:accounts.db, and postgres://HOST/DATABASE")
+
+func isPostgres(dsn string) bool {
+	kind, _, _ := strings.Cut(dsn, ":")
+	return kind == "postgres" || kind == "postgresql"
 }
 
 // splitDSN returns the kind of a store and what stands behind it. Its errors never show the DSN: it may hold a password.

@@ -19,6 +19,7 @@ import (
 	"github.com/cloakroom-go/cloakroom/config"
 	"github.com/cloakroom-go/cloakroom/internal/control"
 	"github.com/cloakroom-go/cloakroom/session"
+	"github.com/cloakroom-go/cloakroom/store/postgres"
 )
 
 // checkWithin bounds all that check asks.
@@ -145,35 +146,42 @@ func openToCheck(ctx context.Context, dsn string, p *printer) (session.Store, io
 	return store, closer
 }
 
-// openAccountsToCheck opens the accounts, if there are any. A file that is not there yet is tried out elsewhere, and told of; tested is
-// false then. done removes what was tried out.
+// openAccountsToCheck opens the accounts, if there are any. Those that are not there yet, or cannot be opened, are told of, and others
+// opened in their place; tested is false then. done removes what was tried out.
 func openAccountsToCheck(ctx context.Context, cfg *config.Config, p *printer) (tested bool, done func(), err error) {
-	done = func() {}
 	if cfg.Accounts == nil {
-		return false, done, nil
+		return false, func() {}, nil
 	}
-	path := strings.TrimPrefix(cfg.AccountsDSN, "sqlite:")
-	dsn := cfg.AccountsDSN
-	_, missing := os.Stat(path)
-	if tested = !errors.Is(missing, os.ErrNotExist); !tested {
-		if err := tryFolder(ctx, dsn); err != nil {
-			p.finding(cloakroom.Finding{Subject: "accounts", Text: err.Error(), Hint: hintOf(err)})
-		} else {
-			p.ok("accounts", path+" will be created at first start; its folder can be written")
+	fault := func(err error) {
+		p.finding(cloakroom.Finding{Subject: "accounts", Text: err.Error(), Hint: hintOf(err)})
+	}
+	dsn, remove := cfg.AccountsDSN, func() {}
+	if path, file := strings.CutPrefix(dsn, "sqlite:"); file {
+		_, missing := os.Stat(path)
+		if tested = !errors.Is(missing, os.ErrNotExist); !tested {
+			if err := tryFolder(ctx, dsn); err != nil {
+				fault(err)
+			} else {
+				p.ok("accounts", path+" will be created at first start; its folder can be written")
+			}
 		}
+	} else if vacant, err := postgres.Vacant(ctx, dsn); err != nil {
+		fault(err)
+	} else if tested = !vacant; vacant {
+		p.ok("accounts", "the database answers; its tables will be created at first start")
+	}
+	if !tested {
 		trial, err := os.MkdirTemp("", "cloakroom-check-")
 		if err != nil {
-			return false, done, err
+			return false, nil, err
 		}
-		done = func() { os.RemoveAll(trial) }
-		dsn = "sqlite:" + filepath.Join(trial, "accounts.db")
+		dsn, remove = "sqlite:"+filepath.Join(trial, "accounts.db"), func() { os.RemoveAll(trial) }
 	}
 	db, err := config.OpenAccounts(ctx, dsn)
 	if err != nil {
-		done()
-		return false, func() {}, err
+		remove()
+		return false, nil, err
 	}
-	remove := done
 	cfg.Accounts.Database = db
 	return tested, func() { db.Close(); remove() }, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 
+	"github.com/cloakroom-go/cloakroom/store/postgres/postgrestest"
 	"github.com/cloakroom-go/cloakroom/store/sqlite"
 )
 
@@ -57,6 +58,23 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status, "mode": mode, "hold": hold, "word": word, "gateway": gateway},
+	})
+}
+
+// The accounts of the command line may be in PostgreSQL.
+func TestScripts_OverPostgreSQL(t *testing.T) {
+	postgrestest.Running(t)
+	upstream := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(upstream.Close)
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/postgres",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("UPSTREAM", upstream.URL)
+			e.Setenv("POSTGRES", postgrestest.Schema(t))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status},
 	})
 }
 

@@ -43,6 +43,8 @@ type Accounts struct {
 	opaques   *seal.Box    // what opaque tokens say
 	apis      apiSecrets   // of those who may ask about tokens
 
+	ended map[string]int64 // since when somebody was named in account_ending whose sessions Follow has ended
+
 	mail    *mail.Office // nil: there is no way to send letters
 	posting sync.WaitGroup
 }
@@ -79,8 +81,8 @@ func New(ctx context.Context, o Options, at Place) (*Accounts, error) {
 		o: o, base: base, db: db, hasher: newHasher(o.Hash), throttle: newThrottle(), log: at.Log,
 		codes: at.Ring.Box("account code"), steps: at.Ring.Box("account step"), offers: at.Ring.Box("account offer"),
 		secrets: at.Ring.Lasting("account secret"), ceremonies: at.Ring.Box("account ceremony"), origin: at.Origin,
-		audience: audienceOf(o.Tokens.Audience),
-		opaques:  at.Ring.Box("opaque access token"), apis: o.APIs.secrets(),
+		audience: audienceOf(o.Tokens.Audience), ended: map[string]int64{},
+		opaques: at.Ring.Box("opaque access token"), apis: o.APIs.secrets(),
 	}
 	if o.Mail != nil {
 		if a.mail, err = mail.New(*o.Mail, at.Log); err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -253,6 +254,68 @@ func TestDatabase_GuessesOfACodeAtOnce(t *testing.T) {
 		l, err := both[0].db.findLink(ctx, forCode, codeName(p.State()))
 		if err != nil || l.Tries > CodeTries || l.Tries == 0 {
 			t.Errorf("%d tries, %v", l.Tries, err)
+		}
+	})
+}
+
+// What one process has signed another verifies and renews, until the account is closed in either.
+func TestDatabase_R8_RenewedByAnother(t *testing.T) {
+	overEach(t, func(t *testing.T, replica func(func(*Options)) *Accounts) {
+		ctx := context.Background()
+		one, two := replica(nil), replica(nil)
+		account := one.mustRegister(t, ada)
+		g := one.grant(t, account)
+		tokens, err := two.Refresh(ctx, g, session.Want{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := one.VerifyAccess(ctx, tokens.Access, somewhere.Origin); err != nil {
+			t.Error(err)
+		}
+		if err := one.Disable(ctx, account.ID); err != nil {
+			t.Fatal(err)
+		}
+		_, err = two.Refresh(ctx, g, session.Want{})
+		wantCode(t, err, session.GrantOver)
+	})
+}
+
+// Each process ends the sessions that it has of somebody who is disabled, once, and the name is taken out a minute later.
+func TestDatabase_T7_EveryProcessEndsSessions(t *testing.T) {
+	overEach(t, func(t *testing.T, replica func(func(*Options)) *Accounts) {
+		ctx := context.Background()
+		one, two := replica(nil), replica(nil)
+		account := one.mustRegister(t, ada)
+		ended := func(a *Accounts) (all []string) {
+			t.Helper()
+			if err := a.endAll(ctx, func(_ context.Context, subject string) error { all = append(all, subject); return nil }); err != nil {
+				t.Fatal(err)
+			}
+			return all
+		}
+		for range 2 { // and once more, after the person was let in again
+			if err := one.Disable(ctx, account.ID); err != nil {
+				t.Fatal(err)
+			}
+			for _, a := range []*Accounts{one, two} {
+				if got := ended(a); !slices.Equal(got, []string{account.ID}) {
+					t.Errorf("sessions were ended of %v", got)
+				}
+				if got := ended(a); got != nil {
+					t.Errorf("and again of %v", got)
+				}
+			}
+		}
+		if _, err := one.db.db.Exec("UPDATE account_ending SET since = 1"); err != nil {
+			t.Fatal(err)
+		}
+		ended(one)
+		var rows int
+		if err := one.db.db.QueryRow("SELECT COUNT(*) FROM account_ending").Scan(&rows); err != nil || rows != 0 {
+			t.Errorf("%d are named for good, %v", rows, err)
+		}
+		if ended(one); len(one.ended) != 0 {
+			t.Errorf("the process remembers %v", one.ended)
 		}
 	})
 }

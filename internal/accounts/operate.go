@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"iter"
+	"maps"
 	"strings"
 	"time"
 
@@ -41,7 +42,10 @@ func (a *Accounts) Follow(ctx context.Context, end func(ctx context.Context, sub
 	}
 }
 
-// endAll ends the sessions of everybody who is named in the table, and takes the names out once it is done.
+// endingStays is how long somebody is named whose sessions are to be ended: so long every gateway that shares the accounts sees the name.
+const endingStays = time.Minute
+
+// endAll ends the sessions of everybody who is named in the table, unless this process has, and takes out the names that are old.
 func (a *Accounts) endAll(ctx context.Context, end func(ctx context.Context, subject string) error) error {
 	type ending struct {
 		account string
@@ -66,9 +70,20 @@ func (a *Accounts) endAll(ctx context.Context, end func(ctx context.Context, sub
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return fail(op, err)
 	}
+	named := map[string]int64{}
 	for _, e := range all {
-		if err := end(ctx, e.account); err != nil {
-			return err
+		named[e.account] = e.since
+	}
+	maps.DeleteFunc(a.ended, func(account string, since int64) bool { return named[account] != since })
+	for _, e := range all {
+		if a.ended[e.account] != e.since {
+			if err := end(ctx, e.account); err != nil {
+				return err
+			}
+			a.ended[e.account] = e.since
+		}
+		if time.Since(time.Unix(0, e.since)) < endingStays {
+			continue
 		}
 		if _, err := a.db.change(ctx, op, "DELETE FROM account_ending WHERE account = ? AND since = ?", e.account, e.since); err != nil {
 			return err

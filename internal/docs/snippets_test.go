@@ -89,7 +89,8 @@ func TestSnippets_ConfigurationsAreAccepted(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"cloakroom.key": cloakroom.NewKey(), "cloakroom-2.key": cloakroom.NewKey(), "client.secret": "s3cr3t", "mail-password": "s3cr3t", "billing.key": cloakroom.NewKey(), "hook.key": cloakroom.NewKey(),
-		"cert.pem": "-", "key.pem": "-", "brand.css": "-", "brand.svg": "-", "dist/index.html": "<!doctype html>",
+		"database.url": "postgres://cloakroom:s3cr3t@db.example.com/people",
+		"cert.pem":     "-", "key.pem": "-", "brand.css": "-", "brand.svg": "-", "dist/index.html": "<!doctype html>",
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {

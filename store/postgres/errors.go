@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -19,7 +20,26 @@ func fail(op string, c *pgx.ConnConfig, err error) error {
 	if errors.As(err, &verdict) {
 		return verdict
 	}
-	return &session.Error{Code: session.ProviderDown, Op: op + " " + where(c), Err: err, Hint: hint(c, err)}
+	return &session.Error{Code: session.ProviderDown, Op: op + " " + where(c), Err: brief{err}, Hint: hint(c, err)}
+}
+
+// brief says on one line, and once, what the driver says of each address that it tried.
+type brief struct{ error }
+
+func (b brief) Unwrap() error { return b.error }
+
+func (b brief) Error() string {
+	var tried []string
+	for line := range strings.Lines(b.error.Error()) {
+		line = strings.TrimSpace(line)
+		if !strings.HasPrefix(line, "failed to connect to `") && !slices.Contains(tried, line) {
+			tried = append(tried, line)
+		}
+	}
+	if len(tried) == 0 {
+		return b.error.Error()
+	}
+	return strings.Join(tried, "; ")
 }
 
 // hint says what an operator can do about an error while connecting.

@@ -38,6 +38,22 @@ const (
 // their tables where it is missing. dsn is postgres://USER:PASSWORD@HOST:PORT/DATABASE with the parameters of libpq. Without sslmode the
 // certificate of a server on another machine is verified, and it must have one. Its errors carry a hint and never show the password.
 func OpenAccounts(ctx context.Context, dsn string) (*sql.DB, error) {
+	return open(ctx, dsn, makeSchema)
+}
+
+// Vacant reports whether no accounts have been in that database. It makes nothing.
+func Vacant(ctx context.Context, dsn string) (vacant bool, err error) {
+	db, err := open(ctx, dsn, func(ctx context.Context, db *sql.DB, _ string) error {
+		return db.QueryRowContext(ctx, "SELECT to_regclass('account_schema') IS NULL").Scan(&vacant)
+	})
+	if err != nil {
+		return false, err
+	}
+	return vacant, db.Close()
+}
+
+// open opens a database and does something with it first.
+func open(ctx context.Context, dsn string, first func(ctx context.Context, db *sql.DB, schema string) error) (*sql.DB, error) {
 	const op = "open accounts"
 	c, err := parse(dsn)
 	if err != nil {
@@ -50,7 +66,7 @@ func OpenAccounts(ctx context.Context, dsn string) (*sql.DB, error) {
 	db.SetConnMaxLifetime(connLife)
 	ctx, cancel := context.WithTimeout(ctx, 2*connectWait)
 	defer cancel()
-	if err := makeSchema(ctx, db, c.RuntimeParams["search_path"]); err != nil {
+	if err := first(ctx, db, c.RuntimeParams["search_path"]); err != nil {
 		db.Close()
 		return nil, fail(op, c, err)
 	}

@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http/httptest"
@@ -31,7 +30,6 @@ func TestOpenAccounts_SaysWhatToDo(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	plain := forward(t, func(conn net.Conn) { toSocket(conn, filepath.Join(cluster.Folder, ".s.PGSQL.5432")) })
 	server := httptest.NewTLSServer(nil)
 	defer server.Close()
 	secure := forward(t, withTLS(server))
@@ -50,7 +48,7 @@ func TestOpenAccounts_SaysWhatToDo(t *testing.T) {
 		{"no right to make the schema", strings.Replace(wary("postgres", ""), "wary", "guest", 1), "42501", `CREATE SCHEMA cloakroom AUTHORIZATION "guest"`},
 		{"a standby", cluster.DSN("postgres", url.Values{"search_path": {"standby"}, "default_transaction_read_only": {"on"}}), "25006", "name the primary"},
 		{"nobody is there", at(free.Addr().String(), ""), "connection refused", "is PostgreSQL running there"},
-		{"no TLS", at(plain, "?sslmode=verify-full"), "refused TLS", "add ?sslmode=disable on a private network"},
+		{"no TLS", at(postgrestest.NewWire(t).Address, "?sslmode=verify-full"), "refused TLS", "add ?sslmode=disable on a private network"},
 		{"a certificate that nobody knows", at(secure, "?sslmode=verify-full"), "unknown authority", "add ?sslrootcert=FILE"},
 		{"a certificate of another host", strings.Replace(at(secure, "?sslmode=verify-full&sslrootcert="+authority(t, server)), "127.0.0.1", "localhost", 1), "localhost", "name the host as its certificate does"},
 	} {
@@ -144,31 +142,11 @@ func TestOpenAccounts_MakesTheSchemaOnce(t *testing.T) {
 
 // Connections that the server ended are replaced, and what is asked meanwhile is told in words.
 func TestOpenAccounts_ComesBack(t *testing.T) {
-	cluster := postgrestest.Running(t)
-	open := true
-	var mu sync.Mutex
-	var conns []net.Conn
-	address := forward(t, func(conn net.Conn) {
-		mu.Lock()
-		conns = append(conns, conn)
-		up := open
-		mu.Unlock()
-		if up {
-			toSocket(conn, filepath.Join(cluster.Folder, ".s.PGSQL.5432"))
-		}
-	})
-	db := postgrestest.Open(t, fmt.Sprintf("postgres://postgres@%s/postgres?search_path=comes_back", address))
-	turn := func(up bool) {
-		mu.Lock()
-		defer mu.Unlock()
-		open = up
-		for _, conn := range conns {
-			conn.Close()
-		}
-	}
-	turn(false)
+	wire := postgrestest.NewWire(t)
+	db := postgrestest.Open(t, wire.DSN())
+	wire.Cut()
 	var verdict *session.Error
-	for range 3 { // the first may meet a connection that has just been cut
+	for range 20 { // the first may meet a connection that has just been cut
 		verdict = nil
 		if err := db.Ping(); err == nil {
 			t.Fatal("it answers")
@@ -179,7 +157,7 @@ func TestOpenAccounts_ComesBack(t *testing.T) {
 	if verdict == nil || verdict.Code != session.ProviderDown || verdict.Hint == "" || !strings.Contains(verdict.Op, "connect postgres://postgres@127.0.0.1") {
 		t.Errorf("while it is away: %+v", verdict)
 	}
-	turn(true)
+	wire.Mend()
 	if err := db.Ping(); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
@@ -204,19 +182,6 @@ func forward(t *testing.T, do func(net.Conn)) string {
 	})
 	t.Cleanup(func() { l.Close(); all.Wait() })
 	return l.Addr().String()
-}
-
-func toSocket(conn net.Conn, path string) {
-	server, err := net.Dial("unix", path)
-	if err != nil {
-		return
-	}
-	defer server.Close()
-	go func() {
-		io.Copy(server, conn)
-		server.Close()
-	}()
-	io.Copy(conn, server)
 }
 
 // authority writes the certificate of a test server, which signed itself, into a file.
