@@ -233,6 +233,29 @@ func TestAccountPage_X4_FormsAreGuarded(t *testing.T) {
 	}
 }
 
+// Where there are several ways in people are told of each as it is called, and the rest of what the login was asked goes on with it.
+func TestChooser_NamesAndOrder(t *testing.T) {
+	r := newRig(t, func(c *cloakroom.Config) {
+		c.Accounts = people(t)
+		c.Accounts.Title = "Account of Example"
+		main := c.Providers["main"]
+		main.Title = "Example & Sons"
+		c.Providers["main"] = main
+		c.Providers["other"] = cloakroom.Provider{Issuer: main.Issuer + "/other", ClientID: "app", ClientSecret: "secret"}
+	})
+	p := r.browser().do(request{method: "GET", path: "/auth/login?return_to=/page/&remember=1", site: "none", nav: true})
+	var got []string
+	for _, m := range regexp.MustCompile(`<li><a href="([^"]*)"><bdi>([^<]*)</bdi>`).FindAllStringSubmatch(p.Body, -1) {
+		got = append(got, m[2]+" "+html.UnescapeString(m[1]))
+	}
+	const rest = "&remember=1&return_to=%2Fpage%2F"
+	if want := []string{
+		"Account of Example /auth/login?provider=accounts" + rest, "Example &amp; Sons /auth/login?provider=main" + rest, "other /auth/login?provider=other" + rest,
+	}; !slices.Equal(got, want) {
+		t.Errorf("%q\n%s", got, p.Body)
+	}
+}
+
 // Nobody is there: the page leads to the login and back. Who signs in at a provider finds their devices, and no password.
 func TestAccountPage_WhoIsThere(t *testing.T) {
 	r := newRig(t, func(c *cloakroom.Config) { c.Accounts = people(t) })
@@ -246,6 +269,13 @@ func TestAccountPage_WhoIsThere(t *testing.T) {
 	}
 	if p := b.visit("/auth/account/password"); p.Status != http.StatusForbidden {
 		t.Errorf("their password: %d", p.Status)
+	}
+	// Where password managers look; with accounts alone, and as long as passwords are here.
+	if p := b.do(request{method: "GET", path: "/.well-known/change-password", site: "none", nav: true}); p.Status != http.StatusFound || p.Header.Get("Location") != "/auth/account/password" {
+		t.Errorf("a password manager is led to %d %s", p.Status, p.Header.Get("Location"))
+	}
+	if p := newRig(t, nil).browser().do(request{method: "GET", path: "/.well-known/change-password", site: "none", nav: true}); p.Header.Get("Location") == "/auth/account/password" {
+		t.Error("a page that is not there")
 	}
 	if p := b.visit("/auth/account?done=nothing-we-know"); p.Status != http.StatusOK || strings.Contains(p.Body, "nothing-we-know") {
 		t.Errorf("an unknown word: %d", p.Status)

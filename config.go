@@ -38,6 +38,7 @@ type (
 	//   - UserinfoOff bool: do not ask the userinfo endpoint for claims
 	//   - RegisterHint string: how to ask for the sign-up page: prompt (default, prompt=create) or screen_hint
 	//   - Algorithms []string: accepted signatures of ID tokens; default RS256
+	//   - Title string: what people are told where they choose; "" for its name
 	//   - AccessType string: typ of access tokens that come without a session, for Route.Bearer: at+jwt (default, RFC 9068), or JWT for JWT or none
 	Provider = oidc.Options
 	// Accounts are people of our own, and the issuer of their access tokens. Database is needed.

@@ -223,6 +223,7 @@ const year = 366 * 24 * time.Hour
 func provider(f *form, name string, c *Config) {
 	var p cloakroom.Provider
 	f.text(&p.Issuer, "issuer", "", "The provider's issuer, as its metadata has it; `https`, or `http` on this machine.", wireURL)
+	f.text(&p.Title, "name", "", "What people are told where they choose how to sign in, like `Google`; without it the name here.", oneLine)
 	f.text(&p.ClientID, "client_id", "", "As registered at the provider.", oneLine)
 	var s secret
 	f.secret(&s, "client_secret", "As registered at the provider.", oneLine)

@@ -55,7 +55,7 @@ func (g *Gateway) account(w http.ResponseWriter, r *http.Request) error {
 		page.Sections = append(append(page.Sections, g.whoIs(account), ways), keys...)
 	} else {
 		page.Sections = append(page.Sections, ui.Section{Title: "Who you are", Rows: []ui.Row{{
-			Name: cmp.Or(claim(s, "name"), claim(s, "email"), s.Grant.Subject), Text: "Signed in with " + s.Grant.Provider,
+			Name: cmp.Or(claim(s, "name"), claim(s, "email"), s.Grant.Subject), Text: "Signed in with " + titleOf(g.Providers[s.Grant.Provider], s.Grant.Provider),
 		}}})
 	}
 	devices, err := g.devicesOf(r.Context(), s)

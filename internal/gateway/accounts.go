@@ -24,7 +24,7 @@ func (g *Gateway) accountEndpoints() []endpoint {
 		{"POST", "register", entry, g.registerJSON, "Registers by `{\"identifier\", \"password\", \"name\"?, \"remember\"?}` and signs in, as above. 409 `identifier_taken`; 422 `bad_identifier`, `password_short`, `password_long`, `password_common`. Not with `register: false`. With `accounts.verify_email` it signs in nobody: 202 with `{\"expires_in\"}`, whether there is such an account, and a mailed link makes it."},
 		{"POST", "password", guarded, g.changePassword, "Changes the password of the person who is signed in: `{\"current_password\", \"new_password\"}`. All other sessions of the person end; this one goes on under a new ticket, and is answered like `POST login`. 403 `wrong_password`."},
 		{"GET", accountPath, document, g.account, "The person's own account: who they are, what they sign in with, their devices. Not an activity. What is done there is a form, which carries a token of its page whatever `csrf` says."},
-		{"GET", accountPath + "/password", document, g.askPassword, "The page to change the password on."},
+		{"GET", accountPath + "/password", document, g.askPassword, "The page to change the password on. `/.well-known/change-password` at the root of the host leads there."},
 		{"POST", accountPath + "/password", posted, g.takePassword, "Its form: `current_password` and `new_password`. All other sessions of the person end."},
 		{"POST", accountPath + "/device", posted, g.signOutDevice, "Ends another session of the person, by its `id`, and shows the account again."},
 		{"POST", accountPath + "/sign-out", posted, g.signOut, "Ends this session, with `everywhere=1` all of the person's."},

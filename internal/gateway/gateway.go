@@ -218,8 +218,7 @@ func (g *Gateway) mount(metrics *telemetry.Metrics) {
 			g.Answers.Fail(w, r, session.Fail(session.BadMethod, "route", "%s %s", r.Method, path))
 		})
 	}
-	if g.Accounts != nil {
-		e := endpoint{path: g.metadataPath(), serve: g.metadata}
+	for _, e := range g.atRoot() {
 		meter := metrics.Route(e.path)
 		g.mux.HandleFunc("GET "+e.path, func(w http.ResponseWriter, r *http.Request) { g.serve(w, r, e, meter) })
 	}
@@ -302,7 +301,27 @@ func (g *Gateway) admit(r *http.Request, e endpoint) error {
 
 // Serves reports whether a path is ours: those below the prefix, and with accounts where their metadata are looked for.
 func (g *Gateway) Serves(path string) bool {
-	return strings.HasPrefix(path, g.options.Prefix) || g.Accounts != nil && path == g.metadataPath()
+	return strings.HasPrefix(path, g.options.Prefix) ||
+		g.Accounts != nil && (path == g.metadataPath() || path == changePasswordPath && !g.Accounts.Foreign())
+}
+
+// changePasswordPath is where password managers look for the page to change a password on (W3C, A Well-Known URL for Changing Passwords).
+const changePasswordPath = "/.well-known/change-password"
+
+// atRoot are the endpoints at the root of the host, where others look for them. Serves knows them.
+func (g *Gateway) atRoot() []endpoint {
+	if g.Accounts == nil {
+		return nil
+	}
+	all := []endpoint{{path: g.metadataPath(), serve: g.metadata}}
+	if !g.Accounts.Foreign() {
+		all = append(all, endpoint{path: changePasswordPath, serve: func(w http.ResponseWriter, r *http.Request) error {
+			w.Header().Set("Cache-Control", "no-store")
+			http.Redirect(w, r, g.below("password"), http.StatusFound)
+			return nil
+		}})
+	}
+	return all
 }
 
 // metadataPath is where the metadata of an issuer with a path are (RFC 8414 §3.1).

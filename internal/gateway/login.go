@@ -113,10 +113,18 @@ func (g *Gateway) choose(w http.ResponseWriter, r *http.Request, query url.Value
 	}
 	for _, name := range slices.Sorted(maps.Keys(g.Providers)) {
 		if name != accounts.Name {
-			offer(name, name)
+			offer(name, titleOf(g.Providers[name], name))
 		}
 	}
 	g.Answers.Pages.Chooser(w, choices)
+}
+
+// titleOf is what people are told of a provider.
+func titleOf(p session.Provider, name string) string {
+	if t, ok := p.(interface{ Title() string }); ok {
+		return t.Title()
+	}
+	return name
 }
 
 // providerOf finds a provider by name; "" is the only one there is.

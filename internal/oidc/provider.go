@@ -4,6 +4,7 @@
 package oidc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,7 @@ type Options struct {
 	UserinfoOff  bool              // do not ask the userinfo endpoint for claims
 	RegisterHint string            // how to ask for the sign-up page: prompt (default, prompt=create) or screen_hint
 	Algorithms   []string          // accepted signatures of ID tokens; default: RS256
+	Title        string            // what people are told where they choose; "" for its name
 	AccessType   string            // of access tokens that come without a session: at+jwt (default, RFC 9068), or JWT where issuers know no profile
 }
 
@@ -100,6 +102,9 @@ func (o Options) RedirectURI(shared *url.URL, name string, several bool) *url.UR
 
 // Callback is where the provider sends people back to, as it is registered there.
 func (p *Provider) Callback() *url.URL { return p.redirect }
+
+// Title is what people are told where they choose.
+func (p *Provider) Title() string { return cmp.Or(p.o.Title, p.name) }
 
 // FormPost reports whether the provider answers with a cross-site POST, which needs a login cookie with SameSite=None.
 func (p *Provider) FormPost() bool { return p.o.ResponseMode == "form_post" }
