@@ -184,7 +184,7 @@ func New(ctx context.Context, cfg Config) (*Gateway, error) {
 		Prefix: prefix, Jar: jar, Pages: pages, Log: cfg.Observe.Log, Metrics: metrics,
 	}
 	g.answers = answers
-	g.live = proxy.NewLive(desk)
+	g.live = proxy.NewLive(desk, cfg.Anonymous)
 	sessions.Listen(g.live.Changed)
 
 	g.endpoints, err = gateway.New(gateway.Parts{

@@ -113,6 +113,10 @@ type (
 	//   - CSP string: policy of HTML answers; "" is a strict starter policy, "off" none
 	//   - Private bool: no shared cache may keep the answers; set by itself where Auth is on
 	FileOptions = files.Options
+	// AnonymousOptions bound what is kept open for those who are not signed in, on routes with AuthOff and AuthOptional.
+	//   - StreamsPer int: streams and WebSockets of one address at a time; default 100
+	//   - StreamsInAll int: those of all addresses together; default 10000
+	AnonymousOptions = proxy.Anonymous
 	// Allow says who may enter.
 	Allow = session.Allow
 	// SessionOptions are the lifetimes of sessions.
@@ -172,6 +176,7 @@ type Config struct {
 	Guard     GuardOptions
 	Pages     PageOptions
 	Routes    []Route
+	Anonymous AnonymousOptions
 	Trusted   []netip.Prefix // proxies in front of us, whose X-Forwarded-For counts
 	Observe   Observe
 

@@ -63,7 +63,7 @@ func TestLogout_O2_HereFirstThenRevoked(t *testing.T) {
 	copied := b.copy()
 	started := time.Now()
 	p, _ := logout(t, b, "")
-	if took := time.Since(started); took > 2*time.Second {
+	if took := time.Since(started); took > 5*time.Second {
 		t.Errorf("a hanging provider held the logout up for %s", took)
 	}
 	if b.ticket() != "" {

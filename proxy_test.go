@@ -734,7 +734,7 @@ func TestProxy_X9_WebSocketEndsWithSession(t *testing.T) {
 	if _, _, err = c.Read(t.Context()); websocket.CloseStatus(err) != 4401 {
 		t.Errorf("after the logout: %v", err)
 	}
-	if took := time.Since(start); took > time.Second {
+	if took := time.Since(start); took > 10*time.Second { // by the logout; by itself it would look again after a minute
 		t.Errorf("it took %s", took)
 	}
 }
@@ -753,7 +753,7 @@ func TestProxy_X9_WebSocketEndsOnExpiry(t *testing.T) {
 	if _, _, err = c.Read(t.Context()); websocket.CloseStatus(err) != 4401 {
 		t.Errorf("at the end: %v", err)
 	}
-	if took := time.Since(start); took > 3*time.Second || took < 500*time.Millisecond {
+	if took := time.Since(start); took > 20*time.Second || took < 500*time.Millisecond {
 		t.Errorf("it took %s", took)
 	}
 }
@@ -821,7 +821,7 @@ func TestProxy_P10_ServerSentEvents(t *testing.T) {
 		defer func() { gone <- struct{}{} }()
 		w.Header().Set("Content-Type", "text/event-stream")
 		for {
-			fmt.Fprintf(w, "data: %d\n\n", time.Now().UnixNano())
+			fmt.Fprint(w, "data: now\n\n")
 			w.(http.Flusher).Flush()
 			select {
 			case <-next:
@@ -831,18 +831,14 @@ func TestProxy_P10_ServerSentEvents(t *testing.T) {
 		}
 	})}))
 	b := r.browser().signIn()
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	lines := bufio.NewScanner(b.get(ctx, "/events/").Body)
-	for range 3 {
+	for range 3 { // each is sent when the one before was read: one that is held back stops them all
 		for lines.Scan() && lines.Text() == "" {
 		}
-		var sent int64
-		if _, err := fmt.Sscanf(lines.Text(), "data: %d", &sent); err != nil {
-			t.Fatal(lines.Text(), err)
-		}
-		if took := time.Since(time.Unix(0, sent)); took > 100*time.Millisecond {
-			t.Errorf("an event took %s", took)
+		if lines.Text() != "data: now" {
+			t.Fatal(lines.Text(), lines.Err())
 		}
 		next <- struct{}{}
 	}
@@ -850,14 +846,10 @@ func TestProxy_P10_ServerSentEvents(t *testing.T) {
 	closesSoon(t, gone, "the API does not learn that the client has gone")
 
 	stream := b.get(t.Context(), "/events/")
-	start := time.Now()
 	b.fetch("POST", "/auth/logout")
 	closesSoon(t, gone, "the stream outlives its session")
 	if _, err := io.ReadAll(stream.Body); err == nil {
 		t.Error("the stream ended as if it were complete")
-	}
-	if took := time.Since(start); took > time.Second {
-		t.Errorf("the end took %s", took)
 	}
 }
 
@@ -865,7 +857,7 @@ func closesSoon(t *testing.T, c <-chan struct{}, otherwise string) {
 	t.Helper()
 	select {
 	case <-c:
-	case <-time.After(3 * time.Second):
+	case <-time.After(10 * time.Second):
 		t.Fatal(otherwise)
 	}
 }
@@ -1262,6 +1254,78 @@ func TestRoutes_Refused(t *testing.T) {
 
 var quiet = log.New(io.Discard, "", 0)
 
+// Anybody can open streams where nobody needs to be signed in: so many for each address. Who is signed in has as many as he likes.
+func TestProxy_AnonymousStreamsAreBounded(t *testing.T) {
+	t.Parallel()
+	var hits atomic.Int32
+	r := newRig(t, func(c *cloakroom.Config) {
+		withRoutes(cloakroom.Route{Path: "/open/ws/", Upstream: echoServer(t, &hits), Auth: cloakroom.AuthOff})(c)
+		c.Anonymous = cloakroom.AnonymousOptions{StreamsPer: 2, StreamsInAll: 3}
+		c.Trusted = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	})
+	stranger, known := r.browser(), r.browser().signIn()
+	r.answerWith(func(w http.ResponseWriter, req *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_ = http.NewResponseController(w).Flush()
+		<-req.Context().Done()
+	})
+	open := func(b *browser, path, address string) (status int, end func()) {
+		t.Helper()
+		ctx, cancel := context.WithCancel(t.Context())
+		req, err := http.NewRequestWithContext(ctx, "GET", r.server.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = "app.example.com"
+		req.Header = http.Header{"Sec-Fetch-Site": {"same-origin"}, "X-Forwarded-For": {address}, "X-Forwarded-Proto": {"https"}}
+		if cookies := b.cookie(); cookies != "" {
+			req.Header.Set("Cookie", cookies)
+		}
+		res, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.StatusCode, func() { cancel(); res.Body.Close() }
+	}
+	var ends []func()
+	for _, c := range []struct {
+		who           *browser
+		path, address string
+		want          int
+	}{
+		{stranger, "/open/events", "192.0.2.1", 200},
+		{stranger, "/open/events", "192.0.2.1", 200},
+		{stranger, "/open/events", "192.0.2.1", 429},
+		{stranger, "/open/events", "2001:db8::1", 200},
+		{stranger, "/open/events", "192.0.2.3", 429}, // the fourth in all
+		{known, "/page/events", "192.0.2.1", 200},
+		{known, "/page/events", "192.0.2.1", 200},
+		{known, "/page/events", "192.0.2.1", 200},
+	} {
+		status, end := open(c.who, c.path, c.address)
+		if status != c.want {
+			t.Errorf("%s from %s: %d, want %d", c.path, c.address, status, c.want)
+		}
+		ends = append(ends, end)
+	}
+	if _, res, err := stranger.socket("/open/ws/", appURL); err == nil || res.StatusCode != 429 || hits.Load() != 0 {
+		t.Errorf("a WebSocket beyond the limit: %v", err)
+	}
+	for _, end := range ends {
+		end()
+	}
+	freed := func() bool {
+		status, end := open(stranger, "/open/events", "192.0.2.3")
+		end()
+		return status == 200
+	}
+	for deadline := time.Now().Add(10 * time.Second); !freed(); { // the gateway learns that they have gone a moment later
+		if time.Now().After(deadline) {
+			t.Fatal("streams that ended are counted for ever")
+		}
+	}
+}
+
 // A server that shuts down lets its streams go: sockets are told that they may come back, event streams break off.
 func TestProxy_DrainEndsStreams(t *testing.T) {
 	t.Parallel()
@@ -1365,16 +1429,15 @@ func TestRequire_P2_CookieStaysHere(t *testing.T) {
 func TestEndpoints_BodyThatNeverComes(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)
-	start := time.Now()
 	for _, path := range []string{"/api/x", "/nowhere", "/auth/logout"} {
 		t.Run(path, func(t *testing.T) {
 			t.Parallel()
 			conn := r.dial("POST " + path + " HTTP/1.1\r\nHost: app.example.com\r\nContent-Length: 100\r\n\r\n")
-			if err := conn.SetReadDeadline(start.Add(20 * time.Second)); err != nil {
+			if err := conn.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := io.ReadAll(conn); err != nil {
-				t.Errorf("still open after %s: %v", time.Since(start), err)
+				t.Errorf("it stays open: %v", err)
 			}
 		})
 	}

@@ -67,6 +67,8 @@ func options(f *form, c *Config) {
 	f.words(&c.Endpoints.ClearSite, "logout.clear_site", []string{"cache"}, "`Clear-Site-Data` at logout: `cache`, `storage`.", oneOf("cache", "storage"))
 	f.count(&c.Endpoints.LoginsPer, "limits.logins_per_address", 60, 1, "Logins that one address may begin in a minute.")
 	f.count(&c.Endpoints.LoginsInAll, "limits.logins", 6000, 1, "Logins that all addresses together may begin in a minute.")
+	f.count(&c.Anonymous.StreamsPer, "limits.streams_per_address", 100, 1, "Streams and WebSockets that one address may have open at a time where nobody is signed in.")
+	f.count(&c.Anonymous.StreamsInAll, "limits.streams", 10000, 1, "Such streams of all addresses together.")
 
 	var level string
 	f.word(&level, "log.level", "info", []string{"debug", "info", "warn", "error"}, "From which level on the log speaks.")

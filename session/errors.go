@@ -24,7 +24,7 @@ const (
 	CrossSite   Code = "cross_site"   // the guard refused where the request came from
 	NotAllowed  Code = "not_allowed"  // signed in, but not among those who may enter
 	TooLarge    Code = "too_large"    // a header, body or token over its limit
-	TooMany     Code = "too_many"     // more attempts than there may be in a minute
+	TooMany     Code = "too_many"     // more attempts than there may be in a minute, or more streams at a time
 	LoginLost   Code = "login_lost"   // an answer that matches no login in flight in this browser
 	LoginSpent  Code = "login_spent"  // an answer to a login that was answered before
 	LoginLoop   Code = "login_loop"   // signing in starts over again and again: mostly a browser that refuses cookies

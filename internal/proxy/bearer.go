@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/issuer"
 	"github.com/cloakroom-go/cloakroom/internal/origin"
@@ -75,32 +74,18 @@ func (c *call) whose() *session.Grant {
 }
 
 // watch returns a context that ends when the call may no longer stream: with its session, with its token, or with the gateway.
-func (c *call) watch(ctx context.Context) (_ context.Context, end func()) {
-	if c.session != nil {
-		return c.upstream.proxy.Live.Watch(ctx, c.session)
+// TooMany: of those who have neither, too many stream already.
+func (c *call) watch(ctx context.Context) (_ context.Context, end func(), err error) {
+	live := c.upstream.proxy.Live
+	switch {
+	case c.session != nil:
+		ctx, end = live.Watch(ctx, c.session)
+	case c.bearer != nil:
+		ctx, end = live.Until(ctx, c.bearer.Tokens.Expires)
+	default:
+		return live.Admit(ctx, c.Address)
 	}
-	var over time.Time
-	if c.bearer != nil {
-		over = c.bearer.Tokens.Expires
-	}
-	return c.upstream.proxy.Live.Until(ctx, over)
-}
-
-// Until is [Live.Watch] for a stream without a session: it ends at a time, zero for none.
-func (l *Live) Until(ctx context.Context, over time.Time) (_ context.Context, end func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	free := func() {}
-	if !over.IsZero() {
-		ctx, free = context.WithDeadlineCause(ctx, over, errSessionOver)
-	}
-	stop := context.AfterFunc(l.draining, func() { cancel(errDraining) })
-	l.open.Add(1)
-	return ctx, func() {
-		cancel(nil)
-		free()
-		stop()
-		l.open.Done()
-	}
+	return ctx, end, nil
 }
 
 // challenge tells whoever brings nothing that a bearer would do (RFC 6750 §3).

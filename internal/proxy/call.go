@@ -140,7 +140,11 @@ func (c *call) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // serveSocket forwards a WebSocket, which ends with its session: the page is told first, then the upstream is let go.
 func (c *call) serveSocket() {
-	over, end := c.watch(c.in.Context())
+	over, end, err := c.watch(c.in.Context())
+	if err != nil {
+		c.upstream.proxy.turnAway(c.Exchange, c.in, err)
+		return
+	}
 	defer end()
 	ctx, cancel := context.WithCancelCause(c.in.Context())
 	defer cancel(nil)

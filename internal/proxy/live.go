@@ -1,11 +1,14 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"net/netip"
 	"sync"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/origin"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -22,6 +25,10 @@ type Live struct {
 	mu      sync.Mutex
 	streams map[session.ID]map[*stream]struct{}
 
+	anonymous Anonymous
+	strangers map[netip.Prefix]int // streams that are open without a session, by address
+	inAll     int                  // all of them
+
 	draining context.Context
 	drain    context.CancelFunc
 	open     sync.WaitGroup
@@ -33,9 +40,17 @@ type stream struct {
 	long bool // see WatchLong
 }
 
-// NewLive returns an empty Live.
-func NewLive(desk *session.Desk) *Live {
-	l := &Live{desk: desk, streams: map[session.ID]map[*stream]struct{}{}}
+// Anonymous bounds what is kept open for those who are not signed in. A stream costs a connection here and one to the upstream for as
+// long as its reader likes, and on a route with auth off or optional anybody can open one.
+type Anonymous struct {
+	StreamsPer   int // streams and WebSockets of one address at a time; an IPv6 /64 counts as one; default 100
+	StreamsInAll int // those of all addresses together; default 10000
+}
+
+// NewLive returns an empty Live. Zero fields of a take the defaults.
+func NewLive(desk *session.Desk, a Anonymous) *Live {
+	a.StreamsPer, a.StreamsInAll = cmp.Or(a.StreamsPer, 100), cmp.Or(a.StreamsInAll, 10_000)
+	l := &Live{desk: desk, streams: map[session.ID]map[*stream]struct{}{}, anonymous: a, strangers: map[netip.Prefix]int{}}
 	l.draining, l.drain = context.WithCancel(context.Background())
 	return l
 }
@@ -113,6 +128,46 @@ func (l *Live) watch(ctx context.Context, s *session.Session, long bool) (_ cont
 		}
 		l.open.Done()
 	}
+}
+
+// Until is [Live.Watch] for a stream without a session: it ends at a time, zero for none.
+func (l *Live) Until(ctx context.Context, over time.Time) (_ context.Context, end func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	free := func() {}
+	if !over.IsZero() {
+		ctx, free = context.WithDeadlineCause(ctx, over, errSessionOver)
+	}
+	stop := context.AfterFunc(l.draining, func() { cancel(errDraining) })
+	l.open.Add(1)
+	return ctx, func() {
+		cancel(nil)
+		free()
+		stop()
+		l.open.Done()
+	}
+}
+
+// Admit is [Live.Until] for a stream of somebody at an address who is not signed in. TooMany: there are as many as there may be.
+func (l *Live) Admit(ctx context.Context, address string) (_ context.Context, end func(), err error) {
+	addr, _ := netip.ParseAddr(address)
+	key := origin.AddressKey(addr)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.strangers[key] >= l.anonymous.StreamsPer || l.inAll >= l.anonymous.StreamsInAll {
+		return nil, nil, session.Fail(session.TooMany, "open a stream", "%d streams of one address without a session, %d in all", l.strangers[key], l.inAll)
+	}
+	l.strangers[key]++
+	l.inAll++
+	ctx, over := l.Until(ctx, time.Time{})
+	return ctx, func() {
+		over()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.inAll--
+		if l.strangers[key]--; l.strangers[key] == 0 {
+			delete(l.strangers, key)
+		}
+	}, nil
 }
 
 // How long follow waits before it looks again, if nobody tells it to.

@@ -100,7 +100,7 @@ func newDeskBy(t *testing.T, word string, serve http.HandlerFunc) *desk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.live = NewLive(d.Desk)
+	d.live = NewLive(d.Desk, Anonymous{})
 	d.tickets.Listen(d.live.Changed)
 	d.tickets.Listen(func(c session.Change) {
 		select {
@@ -509,7 +509,7 @@ func liveOf(t *testing.T) (*Live, *session.Session) {
 	t.Helper()
 	now := time.Now().Round(0)
 	s := &session.Session{Life: session.Life{Created: now, Seen: now, Absolute: now.Add(session.DefaultOptions().Absolute)}}
-	return NewLive(session.NewDesk(forgetful{}, delivery.Proxy{}, nil, session.DefaultOptions(), nil)), s
+	return NewLive(session.NewDesk(forgetful{}, delivery.Proxy{}, nil, session.DefaultOptions(), nil), Anonymous{}), s
 }
 
 type forgetful struct{ session.Storage }

@@ -197,7 +197,11 @@ func modify(res *http.Response) error {
 		}
 	}
 	if kind := h["Content-Type"]; res.StatusCode == http.StatusOK && len(kind) > 0 && isStream(kind[0]) {
-		c.breakOff(c.watch(c.in.Context()))
+		over, end, err := c.watch(c.in.Context())
+		if err != nil {
+			return err
+		}
+		c.breakOff(over, end)
 	}
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		// Moved, for the reverse proxy would copy each value. Those of ours that are there by now an upstream cannot say. Without a

@@ -14,7 +14,7 @@ export const codes = [
   "cross_site", // the guard refused where the request came from
   "not_allowed", // signed in, but not among those who may enter
   "too_large", // a header, body or token over its limit
-  "too_many", // more attempts than there may be in a minute
+  "too_many", // more attempts than there may be in a minute, or more streams at a time
   "login_lost", // an answer that matches no login in flight in this browser
   "login_spent", // an answer to a login that was answered before
   "login_loop", // signing in starts over again and again: mostly a browser that refuses cookies
