@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
 # Here a PostgreSQL that is missing is an error, and no reason to skip.
-test-%: export CLOAKROOM_TEST_POSTGRES = required
+test-%: export TEST_POSTGRES = required
 
 .PHONY: help demo build test test-all test-go test-client test-e2e test-examples bench fuzz generate check-format tools
 

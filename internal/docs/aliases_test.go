@@ -26,7 +26,7 @@ func TestAliases_ListTheirFields(t *testing.T) {
 		"PageOptions": reflect.TypeFor[cloakroom.PageOptions](), "AccountTokens": reflect.TypeFor[cloakroom.AccountTokens](),
 		"MailOptions": reflect.TypeFor[cloakroom.MailOptions](), "User": reflect.TypeFor[cloakroom.User](), "Users": reflect.TypeFor[cloakroom.Users](),
 		"AnonymousOptions": reflect.TypeFor[cloakroom.AnonymousOptions](),
-		"TokenOptions": reflect.TypeFor[cloakroom.TokenOptions](),
+		"TokenOptions":     reflect.TypeFor[cloakroom.TokenOptions](),
 	}
 	comments := internalAliases(t, "config.go")
 	for name := range comments {

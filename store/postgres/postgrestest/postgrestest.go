@@ -23,7 +23,7 @@ import (
 	"github.com/cloakroom-go/cloakroom/store/postgres"
 )
 
-// Required is the value of CLOAKROOM_TEST_POSTGRES with which a missing PostgreSQL is an error and no reason to skip.
+// Required is the value of TEST_POSTGRES with which a missing PostgreSQL is an error and no reason to skip.
 const Required = "required"
 
 // Cluster is one that runs.
@@ -40,7 +40,7 @@ var (
 func Running(t testing.TB) *Cluster {
 	t.Helper()
 	c, err := start()
-	if errors.Is(err, errMissing) && os.Getenv("CLOAKROOM_TEST_POSTGRES") != Required {
+	if errors.Is(err, errMissing) && os.Getenv("TEST_POSTGRES") != Required {
 		t.Skip("NOT RUN over PostgreSQL: " + err.Error())
 	}
 	if err != nil {
