@@ -1,17 +1,18 @@
 // Runs the browser suite: builds the gateway, makes the run's certificates, and hands over to Node's own test runner.
 //
 //   node run.js               every case over the default pair of storage and delivery, and the cases named smoke over the other seven,
-//                             those named both over sealed/proxy alone
+//                             those named both over sealed/proxy alone; and those with accounts once more, over PostgreSQL
 //   node run.js --all         every case over every pair
 //   node run.js tabs renewal  the files with these words in their names, over the pair that E2E_PAIR names
 //
-// E2E_CASES is another folder of cases.
+// E2E_CASES is another folder of cases. E2E_ACCOUNTS=postgres has the accounts of some files in PostgreSQL.
 import { execFileSync, spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join, resolve } from 'node:path'
 import { makeCA } from './lib/ca.js'
 import { pair, pairs } from './lib/pair.js'
+import { postgres, startPostgres } from './lib/postgres.js'
 
 const slow = new Set(['rotation.test.js', 'lab.test.js', 'lab-browsers.test.js']) // mostly waiting: begin first, beside the others
 
@@ -33,15 +34,18 @@ const quick = cases.filter(file => /^(smoke|both)\(/m.test(readFileSync(file, 'u
 const whole = wanted.length === 0 && !process.env.E2E_PAIR && !process.env.E2E_CASES
 const inFull = all ? pairs : [pair.name]
 const inPart = all || !whole ? [] : pairs.filter(name => name !== pair.name)
+const overPostgres = !postgres && (whole || all) ? ['store/proxy', 'sealed/proxy'] : []
 if (whole && quick.length === 0) throw new Error('no case is named smoke or both')
 
 const dir = mkdtempSync(join(tmpdir(), 'cloakroom-e2e-'))
 const failed = []
+let database
 try {
   const binary = process.env.E2E_GATEWAY ?? join(dir, 'cloakroom')
   if (!process.env.E2E_GATEWAY) {
     execFileSync('go', ['build', '-o', binary, './cmd/cloakroom'], { cwd: join(here, '..'), stdio: 'inherit' })
   }
+  if (overPostgres.length > 0 || postgres) database = await startPostgres()
   const { ca, home } = makeCA(dir)
   const env = {
     ...process.env,
@@ -50,6 +54,7 @@ try {
     HOME: home, // a throw-away one: its certificate database trusts the test CA
     NODE_EXTRA_CA_CERTS: ca,
     SSL_CERT_FILE: ca, // for the gateway
+    ...database?.env,
   }
   /** Runs files over a pair. Where there are several, words come when one is done, so that they do not mix. */
   const words = inFull.length + inPart.length > 1 ? 'pipe' : 'inherit'
@@ -60,8 +65,9 @@ try {
     const said = []
     for (const stream of [child.stdout, child.stderr]) stream?.on('data', text => said.push(text))
     child.once('close', status => {
-      process.stdout.write(`\n── ${name}${more.E2E_SMOKE ? ', smoke' : ''}\n${Buffer.concat(said)}`)
-      if (status !== 0) failed.push(name)
+      const label = `${name}${more.E2E_ACCOUNTS ? ', PostgreSQL' : ''}${more.E2E_SMOKE ? ', smoke' : ''}`
+      process.stdout.write(`\n── ${label}\n${Buffer.concat(said)}`)
+      if (status !== 0) failed.push(label)
       done()
     })
   })
@@ -69,11 +75,19 @@ try {
   const allOf = name => name === pairs[0] ? cases : cases.filter(file => !once.has(basename(file)))
   await Promise.all([
     oneByOne(inFull, name => play(name, allOf(name), all ? { E2E_ALL: '1' } : {})),
-    oneByOne(inPart, name => play(name, [join(here, 'smoke.js')], { E2E_SMOKE: quick.join('\n') })),
+    oneByOne(inPart, name => play(name, [join(here, 'smoke.js')], { E2E_SMOKE: quick.join('\n') }))
+      .then(() => oneByOne(overPostgres, name => {
+        const files = cases.filter(file => /accounts: \{/.test(readFileSync(file, 'utf8')))
+        const some = { E2E_SMOKE: files.filter(file => quick.includes(file)).join('\n') }
+        return all || name === pairs[0]
+          ? play(name, files, { E2E_ACCOUNTS: 'postgres' })
+          : play(name, [join(here, 'smoke.js')], { E2E_ACCOUNTS: 'postgres', ...some })
+      })),
   ])
 } finally {
+  await database?.stop()
   if (process.env.E2E_KEEP) console.log(`kept ${dir}`)
   else rmSync(dir, { recursive: true, force: true })
 }
-if (failed.length > 0) console.error(`e2e: failed over ${failed.join(', ')}`)
+if (failed.length > 0) console.error(`e2e: failed over ${failed.join(' and ')}`)
 process.exitCode = failed.length > 0 ? 1 : 0

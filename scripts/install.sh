@@ -15,5 +15,4 @@ for lock in web/client/package-lock.json examples/*/package-lock.json; do
 		(cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
 	fi
 done
-sh scripts/postgres.sh
 sh e2e/scripts/install.sh

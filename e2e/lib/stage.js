@@ -6,6 +6,7 @@ import { startBrowser } from './browser.js'
 import { loginCookie, startGateway } from './gateway.js'
 import { assertNoSecret, assertNoTokenOnTheWire, secrets } from './leaks.js'
 import { pair, tokenOf } from './pair.js'
+import { newDatabase, postgres } from './postgres.js'
 import { issued, resource, startProvider } from './provider.js'
 import { freePort, until } from './run.js'
 
@@ -43,7 +44,7 @@ export function smoke(name, play, otherwise = {}) {
     name = `NOT WITH ${pair.name}, because ${other.because}: ${name}`
     play = other.play
   }
-  plainTest(`${pair.name} ${name}`, async t => {
+  plainTest(`${pair.name}${postgres ? ' PostgreSQL' : ''} ${name}`, async t => {
     witnesses.set(t, [])
     try {
       await play(t)
@@ -60,7 +61,7 @@ export function smoke(name, play, otherwise = {}) {
  *
  * Options: those of startProvider, and `config`, `main` and `page` of startGateway. With `sibling` there is a second API, on a host
  * of the same site, that the page calls without the gateway: it gets the cookies of the token, where there are any. `accounts` are the
- * gateway's own, in the place of the provider.
+ * gateway's own, in the place of the provider; E2E_ACCOUNTS says in which database.
  */
 export async function open(t, { host = 'app.test', config, main, page, sibling, accounts, ...provider } = {}) {
   const port = await freePort()
@@ -70,8 +71,9 @@ export async function open(t, { host = 'app.test', config, main, page, sibling, 
   const issuer = accounts ? `https://127.0.0.1:${port}/auth` : op.issuer // the API does not know the app's name
   const api = await startAPI({ issuer, domain: sibling && host })
   t.after(() => api.close())
+  const database = accounts && newDatabase()
   if (accounts) {
-    const people = { database: 'sqlite:accounts.db', tokens: { issuer, audience: resource }, ...accounts }
+    const people = { database: database.dsn, tokens: { issuer, audience: resource }, ...accounts }
     config = { providers: undefined, accounts: people, ...config }
     t.after(() => { for (const { headers } of api.seen) keepToken(headers) })
   }
@@ -87,6 +89,7 @@ export async function open(t, { host = 'app.test', config, main, page, sibling, 
     for (const { path, query } of op.seen) if (path === '/auth') remember(query)
     assertNoSecret(gateway.output(), 'the log of the gateway')
     for (const [name, bytes] of gateway.files()) assertNoSecret(bytes.toString('latin1'), name)
+    if (accounts) assertNoSecret(database.dump(), 'the accounts in PostgreSQL')
   })
   witnesses.get(t).push(async () => `gateway:\n${gateway.output().split('\n').slice(-12).join('\n')}`)
   return { app, op, api, sibling, gateway }

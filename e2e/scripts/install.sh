@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the browser suite needs and is not there yet, and says what it does: Debian's browsers and their helpers, and
-# the npm packages of package-lock.json. Needs root (or sudo) only if a Debian package is missing.
+# Installs what the browser suite needs and is not there yet, and says what it does: Debian's browsers and their helpers, PostgreSQL's
+# programs, and the npm packages of package-lock.json. Needs root (or sudo) only if a Debian package is missing.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -24,6 +24,8 @@ if [ -n "$missing" ]; then
 	# shellcheck disable=SC2086 # one word for each package
 	DEBIAN_FRONTEND=noninteractive $root apt-get install -y -qq --no-install-recommends $missing >/dev/null
 fi
+
+sh ../scripts/postgres.sh
 
 if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
 	echo "e2e: installing npm packages (npm ci)"

@@ -165,6 +165,9 @@ func (a *Accounts) SignOut(ctx context.Context, id string) error {
 // close changes an account and names it for endAll, both or neither.
 func (a *Accounts) close(ctx context.Context, op, id string, change func(ctx context.Context, tx *transaction) (sql.Result, error)) error {
 	return a.db.within(ctx, op, func(ctx context.Context, tx *transaction) error {
+		if err := tx.hold(ctx, id); err != nil {
+			return err
+		}
 		result, err := change(ctx, tx)
 		if err != nil {
 			return err
