@@ -3,6 +3,7 @@ package cloakroom_test
 import (
 	"context"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -251,6 +252,52 @@ func TestVerify_U8_ChangeAddress(t *testing.T) {
 		t.Errorf("the old address: %d", p.Status)
 	}
 	if p := r.browser().sendJSON("/auth/login", map[string]string{"identifier": moved, "password": adasPassword}); p.Status != http.StatusOK {
+		t.Errorf("the new address: %d", p.Status)
+	}
+}
+
+// A front end with a page of its own confirms by one request, which takes the password: it makes the account and signs in, once; or
+// changes the address.
+func TestVerify_U8_U9_JSON(t *testing.T) {
+	const moved = "ada.king@example.com"
+	r, mail := withMail(t, func(c *cloakroom.Config) { c.Accounts.VerifyEmailOff, c.Accounts.VerifyPage = false, "/welcome" })
+	tokenIn := func(l postbox.Letter) string {
+		m := regexp.MustCompile(appURL + `/welcome#token=([A-Za-z0-9_-]{32})`).FindStringSubmatch(l.Text)
+		if m == nil || !strings.Contains(l.HTML, m[0]) {
+			t.Fatalf("no link in %q", l.Text)
+		}
+		return m[1]
+	}
+	b := r.browser()
+	send := func(token, password string, change ...func(*request)) *page {
+		return b.sendJSON("/auth/email/confirm", map[string]string{"token": token, "password": password}, change...)
+	}
+	if p := b.sendJSON("/auth/register", adas(adasPassword)); p.Status != http.StatusAccepted {
+		t.Fatalf("%d %s", p.Status, p.Body)
+	}
+	token := tokenIn(mail.Next())
+	if p := send(token, adasPassword, func(q *request) { q.site = "cross-site" }); p.Status != http.StatusForbidden || p.code(t) != session.CrossSite {
+		t.Errorf("from another site: %d %s", p.Status, p.Body)
+	}
+	if p := send(token, "another password"); p.Status != http.StatusForbidden || p.code(t) != session.WrongPassword || b.ticket() != "" {
+		t.Errorf("another password: %d %s", p.Status, p.Body)
+	}
+	if p := send(token, adasPassword); p.Status != http.StatusOK || p.json(t)["authenticated"] != true || b.ticket() == "" {
+		t.Fatalf("%d %s", p.Status, p.Body)
+	}
+	if p := send(token, adasPassword); p.Status != http.StatusGone || p.code(t) != session.LinkOver {
+		t.Errorf("again: %d %s", p.Status, p.Body)
+	}
+	if p := b.sendJSON("/auth/email", map[string]string{"current_password": adasPassword, "email": moved}); p.Status != http.StatusAccepted {
+		t.Fatalf("%d %s", p.Status, p.Body)
+	}
+	if p := send(tokenIn(mail.Next()), adasPassword); p.Status != http.StatusNoContent {
+		t.Errorf("%d %s", p.Status, p.Body)
+	}
+	if p := b.fetch("GET", "/api/x"); p.Status != http.StatusUnauthorized {
+		t.Errorf("the session goes on: %d", p.Status)
+	}
+	if p := b.sendJSON("/auth/login", map[string]string{"identifier": moved, "password": adasPassword}); p.Status != http.StatusOK {
 		t.Errorf("the new address: %d", p.Status)
 	}
 }

@@ -55,6 +55,7 @@ type (
 	//   - VerifyEmailOff bool: with Mail, make an account at once, without a link that verifies its address
 	//   - EmailLink bool: with Mail, let people sign in by a mailed link or code
 	//   - ResetPage string: with Mail, path of a page of your own to set a new password on; "" for ours
+	//   - VerifyPage string: with Mail, path of a page of your own to confirm an address on; "" for ours
 	Accounts = accounts.Options
 	// Users is a user table of your own, for Accounts.Users: people sign in on our page or by JSON, and you say who they are.
 	//   - SignIn(ctx, identifier, password string) (*User, error): nil for nobody

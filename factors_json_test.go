@@ -17,7 +17,8 @@ import (
 // setsUpJSON turns the second step on without a page of ours.
 func (b *browser) setsUpJSON() (*app, []string) {
 	b.t.Helper()
-	offer := b.sendJSON("/auth/authenticator", map[string]string{"current_password": adasPassword}).json(b.t)
+	shown := b.sendJSON("/auth/authenticator", map[string]string{"current_password": adasPassword})
+	offer := shown.json(b.t)
 	secret, err := base32.StdEncoding.DecodeString(strings.ReplaceAll(offer["secret"].(string), " ", ""))
 	if err != nil {
 		b.t.Fatal(err)
@@ -26,6 +27,11 @@ func (b *browser) setsUpJSON() (*app, []string) {
 	p := b.sendJSON("/auth/authenticator/confirm", map[string]any{"offer": offer["offer"], "code": phone.code(-1)})
 	if p.Status != http.StatusOK {
 		b.t.Fatalf("%d %s", p.Status, p.Body)
+	}
+	for _, p := range []*page{shown, p} { // neither the secret nor the codes stay in a cache
+		if got := p.Header.Get("Cache-Control"); got != "no-store" {
+			b.t.Errorf("Cache-Control: %s", got)
+		}
 	}
 	return phone, codesOf(p.json(b.t))
 }

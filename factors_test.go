@@ -243,3 +243,34 @@ func TestFactors_U8_TurnOff(t *testing.T) {
 		t.Errorf("the password alone then: %d %s", p.Status, p.URL)
 	}
 }
+
+// A new phone takes the place of the old one, for who has a code of it, or a recovery code; both are worth nothing then.
+func TestFactors_U8_U13_Replace(t *testing.T) {
+	r := newRig(t, withAccounts(t, nil))
+	b := r.browser().join()
+	old, codes := b.setsUp()
+	if p := b.visit("/auth/account"); !strings.Contains(p.Body, ">Replace</a>") {
+		t.Errorf("no way to another app: %s", p.Body)
+	}
+	form := b.visit("/auth/account/authenticator")
+	if p := b.fill(form, map[string]string{"password": adasPassword}); p.Status != http.StatusUnprocessableEntity || secretOnPage.MatchString(p.Body) {
+		t.Fatalf("without a code: %d %s", p.Status, p.Body)
+	}
+	p := b.fill(form, map[string]string{"password": adasPassword, "code": codes[0]})
+	secret, err := base32.StdEncoding.DecodeString(strings.ReplaceAll(secretOnPage.FindStringSubmatch(p.Body)[1], " ", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	phone := &app{secret}
+	if p := b.fill(p, map[string]string{"code": phone.code(-1)}); p.Status != http.StatusOK || len(codesOnPage.FindAllString(p.Body, -1)) != 10 {
+		t.Fatalf("%d %s", p.Status, p.Body)
+	}
+	for name, code := range map[string]string{"the old app": old.code(0), "an old recovery code": codes[1]} {
+		if p := r.browser().sendJSON("/auth/login", inTwoSteps(adasPassword, code)); p.code(t) != session.WrongCode {
+			t.Errorf("%s: %d %s", name, p.Status, p.Body)
+		}
+	}
+	if p := r.browser().sendJSON("/auth/login", inTwoSteps(adasPassword, phone.code(0))); p.Status != http.StatusOK {
+		t.Errorf("the new app: %d %s", p.Status, p.Body)
+	}
+}

@@ -133,6 +133,7 @@ func people(f *form, c *Config) {
 	a.VerifyEmailOff = !verify
 	f.flag(&a.EmailLink, "accounts.email_link", false, "With `accounts.mail`: people may sign in by a mailed link or code, without their password.")
 	f.text(&a.ResetPage, "accounts.reset_page", "", "With `accounts.mail`: a page of yours on which a new password is set, in place of Cloakroom's: a path like `/new-password`. The token is behind the `#`, as `token=…`, for `POST password/reset`.", path)
+	f.text(&a.VerifyPage, "accounts.verify_page", "", "The same for the page on which an address is confirmed, for `POST email/confirm`.", path)
 	a.RegisterOff = !register
 	if keys {
 		a.Passkeys = passkeys.New()
@@ -147,8 +148,10 @@ func people(f *form, c *Config) {
 	if a.EmailLink && !f.any("accounts.mail.") {
 		f.conflict("accounts.email_link", "say in accounts.mail how the mail is sent")
 	}
-	if a.ResetPage != "" && !f.any("accounts.mail.") {
-		f.conflict("accounts.reset_page", "say in accounts.mail how the mail is sent that leads there")
+	for _, key := range []string{"accounts.reset_page", "accounts.verify_page"} {
+		if f.has(key) && !f.any("accounts.mail.") {
+			f.conflict(key, "say in accounts.mail how the mail is sent that leads there")
+		}
 	}
 	if f.any("accounts.mail.") {
 		a.Mail = letters
@@ -179,7 +182,7 @@ func foreign(f *form, h hook.Options, a *cloakroom.Accounts) {
 		}
 		a.Users, a.Passkeys = users, nil
 	}
-	for _, key := range []string{"accounts.register", "accounts.hash", "accounts.mail", "accounts.verify_email", "accounts.email_link", "accounts.reset_page", "accounts.passkeys"} {
+	for _, key := range []string{"accounts.register", "accounts.hash", "accounts.mail", "accounts.verify_email", "accounts.email_link", "accounts.reset_page", "accounts.verify_page", "accounts.passkeys"} {
 		if f.has(key) || f.any(key+".") {
 			f.conflict(key, "this is for accounts that are here; with accounts.hook they are where it answers")
 		}

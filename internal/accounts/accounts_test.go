@@ -34,6 +34,7 @@ func TestNew_RefusesWhatCannotBe(t *testing.T) {
 		"reset_page: there is no mail":            {Database: db, ResetPage: "/new-password"},
 		`reset_page: "//evil.example" is no path`: {Database: db, ResetPage: "//evil.example"},
 		`reset_page: "/a?b" is no path`:           {Database: db, ResetPage: "/a?b"},
+		`verify_page: "welcome" is no path`:       {Database: db, VerifyPage: "welcome"},
 		"mail, passkeys, register_off and verify": {Database: db, Users: &one{}, Passkeys: passkeys.New()},
 		"with users of your own they are where":   {Database: db, Users: &one{}, Mail: &mail.Options{Server: "mail.example.com:465", From: "a@example.com"}},
 	} {

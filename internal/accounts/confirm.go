@@ -48,7 +48,7 @@ func (a *Accounts) RegisterByMail(ctx context.Context, r Registration, state, ad
 				return letter{
 					Subject: "Confirm your address at " + a.base.Host,
 					Text:    "Somebody, probably you, is making an account at " + a.base.Host + " with this address. This works once, within 10 minutes:",
-					Link:    a.linkTo(VerifyPath, token), Button: "Confirm the address",
+					Link:    a.linkFor(a.o.VerifyPage, VerifyPath, token), Button: "Confirm the address",
 					Rest: "If it was not you, there is nothing to do: without this no account is made.",
 				}
 			})
@@ -103,7 +103,7 @@ func (a *Accounts) AskEmail(ctx context.Context, account *Account, email, addres
 				return letter{
 					Subject: "Confirm your new address at " + a.base.Host,
 					Text:    "Somebody, probably you, wants to sign in at " + a.base.Host + " with this address from now on. This works once, within 10 minutes:",
-					Link:    a.linkTo(VerifyPath, token), Button: "Confirm the address",
+					Link:    a.linkFor(a.o.VerifyPage, VerifyPath, token), Button: "Confirm the address",
 					Rest: "If it was not you, there is nothing to do: without this nothing changes.",
 				}
 			})

@@ -200,7 +200,7 @@ func TestDatabase_CountsOfManyAtOnce(t *testing.T) {
 		{"one code is mailed for a login", "SELECT COUNT(*) FROM account_link", 1, func(*testing.T, *Accounts, *Account) func(*Accounts, int) error {
 			return func(a *Accounts, _ int) error { return a.db.putCode(ctx, "one login", detail{Key: ada}) }
 		}},
-		{"passkeys do not grow beyond the limit", "SELECT COUNT(*) FROM account_passkey", mostPasskeys, func(t *testing.T, a *Accounts, ann *Account) func(*Accounts, int) error {
+		{"passkeys do not grow beyond the limit", "SELECT COUNT(*) FROM account_passkey", MostPasskeys, func(t *testing.T, a *Accounts, ann *Account) func(*Accounts, int) error {
 			add := func(a *Accounts) error {
 				c, err := a.NewPasskey(ctx, ann, "session")
 				if err != nil {
@@ -208,7 +208,7 @@ func TestDatabase_CountsOfManyAtOnce(t *testing.T) {
 				}
 				return a.AddPasskey(ctx, ann, "session", "", c.Sealed, "response")
 			}
-			for range mostPasskeys - 1 {
+			for range MostPasskeys - 1 {
 				if err := add(a); err != nil {
 					t.Fatal(err)
 				}

@@ -119,19 +119,25 @@ func (a *Accounts) offer(account *Account, sessionID string, o offer) Offer {
 	for group := range slices.Chunk([]byte(secret), 4) {
 		groups = append(groups, string(group))
 	}
-	return Offer{URI: uri.String(), Secret: strings.Join(groups, " "), Sealed: sealJSON(a.offers, o, account.ID+"\x00"+sessionID)}
+	return Offer{URI: uri.String(), Secret: strings.Join(groups, " "), Sealed: sealJSON(a.offers, o, offeredTo(account, sessionID))}
+}
+
+// offeredTo is whom an offer is for: an account in one session, as it signs in now. What was offered before a change is over by it.
+func offeredTo(account *Account, sessionID string) string {
+	return account.ID + "\x00" + sessionID + "\x00" + account.Epoch()
 }
 
 func (a *Accounts) openOffer(account *Account, sessionID, sealed string) (offer, error) {
 	var o offer
-	if !openJSON(a.offers, sealed, &o, account.ID+"\x00"+sessionID) || time.Since(time.Unix(o.At, 0)) > offerLifetime {
+	if !openJSON(a.offers, sealed, &o, offeredTo(account, sessionID)) || time.Since(time.Unix(o.At, 0)) > offerLifetime {
 		return o, session.Fail(session.LoginLost, "set up authenticator", "no offer to this session, or too old")
 	}
 	return o, nil
 }
 
-// Accept sets an authenticator up, if code is one of it, and returns the recovery codes, which nobody is told again. It begins a new
-// epoch: whatever was signed in with a password alone is over. WrongCode: it is none of it; Conflict: there is one already.
+// Accept sets an authenticator up, if code is one of it, in the place of another, and returns the recovery codes, which nobody is told
+// again. It begins a new epoch: whatever was signed in with a password alone is over. WrongCode: it is none of it; Conflict: the account
+// was changed at the same time.
 func (a *Accounts) Accept(ctx context.Context, account *Account, sessionID, sealed, code string) ([]string, error) {
 	const op = "set up authenticator"
 	o, err := a.openOffer(account, sessionID, sealed)
@@ -148,12 +154,14 @@ func (a *Accounts) Accept(ctx context.Context, account *Account, sessionID, seal
 		if err := tx.hold(ctx, account.ID); err != nil {
 			return err
 		}
-		result, err := tx.ExecContext(ctx, "INSERT INTO account_totp (account, sealed, step, created) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-			account.ID, a.secrets.Seal(o.Secret, []byte(account.ID)), step, millis(now))
-		if err := met(result, err, op); err != nil {
+		if err := nextEpoch(ctx, tx, account, op); err != nil {
 			return err
 		}
-		if err := nextEpoch(ctx, tx, account, op); err != nil {
+		if _, err := tx.ExecContext(ctx, "DELETE FROM account_totp WHERE account = ?", account.ID); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "INSERT INTO account_totp (account, sealed, step, created) VALUES (?, ?, ?, ?)",
+			account.ID, a.secrets.Seal(o.Secret, []byte(account.ID)), step, millis(now)); err != nil {
 			return err
 		}
 		codes, err = replaceRecovery(ctx, tx, account)

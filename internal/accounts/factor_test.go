@@ -80,9 +80,24 @@ func TestAccept_U8_OfThisSessionAlone(t *testing.T) {
 	if err != nil || len(codes) != 10 || account.Epoch() == epoch {
 		t.Fatalf("%v, epoch %s to %s: %v", codes, epoch, account.Epoch(), err)
 	}
-	_, err = a.Accept(ctx, account, "session", a.Offer(account, "session").Sealed, code)
+	second := a.Offer(account, "session")
+	_, err = a.Accept(ctx, account, "session", second.Sealed, code)
 	wantCode(t, err, session.WrongCode)
-	_, err = a.Accept(ctx, account, "session", offer.Sealed, code)
+	_, err = a.Accept(ctx, account, "session", offer.Sealed, code) // from before the change
+	wantCode(t, err, session.LoginLost)
+	// Another app takes the place of the first, with recovery codes of its own.
+	secret2, _ := base32Text.DecodeString(strings.ReplaceAll(second.Secret, " ", ""))
+	stale := *account
+	fresh, err := a.Accept(ctx, account, "session", second.Sealed, codeAt(secret2, time.Now().Unix()/30))
+	if err != nil || len(fresh) != 10 {
+		t.Fatalf("%d codes, %v", len(fresh), err)
+	}
+	wantCode(t, a.CheckCode(ctx, account, codeAt(secret, time.Now().Unix()/30+1), home), session.WrongCode)
+	wantCode(t, a.CheckCode(ctx, account, codes[0], home), session.WrongCode)
+	if err := a.CheckCode(ctx, account, codeAt(secret2, time.Now().Unix()/30+1), home); err != nil {
+		t.Errorf("a code of the new app: %v", err)
+	}
+	_, err = a.Accept(ctx, &stale, "session", second.Sealed, codeAt(secret2, time.Now().Unix()/30))
 	wantCode(t, err, session.Conflict)
 }
 

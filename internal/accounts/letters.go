@@ -55,6 +55,15 @@ func (a *Accounts) linkTo(path, token string) string {
 	return a.at(path, url.Values{"token": {token}}).String()
 }
 
+// linkFor is the address of a page of the application's own, if there is one, or of ours. Behind the # a token is neither logged nor in a
+// referrer.
+func (a *Accounts) linkFor(page, path, token string) string {
+	if page == "" {
+		return a.linkTo(path, token)
+	}
+	return a.origin + page + "#" + url.Values{"token": {token}}.Encode()
+}
+
 // sending bounds what goes on behind an answer: a link, and a letter.
 const sending = 30 * time.Second
 

@@ -148,6 +148,9 @@ func (a *Accounts) Reset(ctx context.Context, account *Account, password string)
 // asked to by somebody who lost them. It has all of its sessions ended. None: there is no such account.
 func (a *Accounts) ResetFactors(ctx context.Context, id string) error {
 	return a.close(ctx, "reset factors", id, func(ctx context.Context, tx *transaction) (sql.Result, error) {
+		if err := tx.hold(ctx, id); err != nil {
+			return nil, err
+		}
 		for _, table := range []string{"account_totp", "account_recovery", "account_passkey"} {
 			if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE account = ?", id); err != nil {
 				return nil, err

@@ -29,7 +29,9 @@ type Options struct {
 	VerifyEmailOff bool // with Mail: an account is made at once, without a link that verifies its address
 	EmailLink      bool // with Mail: people may sign in by a mailed link or code, without their password
 
-	ResetPage string // with Mail: path of a page of yours to set a new password on, with the token behind the #; "" for ours
+	// With Mail, paths of pages of yours that mailed links lead to, with the token behind the #; "" for ours.
+	ResetPage  string // to set a new password on
+	VerifyPage string // to confirm an address on
 }
 
 // What Options.Login may say.
@@ -122,11 +124,16 @@ func (o Options) check(base *url.URL) error {
 	if o.Mail == nil && o.EmailLink {
 		wrong = append(wrong, errors.New("email_link: there is no mail to send it by"))
 	}
-	if o.Mail == nil && o.ResetPage != "" {
-		wrong = append(wrong, errors.New("reset_page: there is no mail that could lead there"))
-	}
-	if page, err := url.Parse(o.ResetPage); err != nil || o.ResetPage != "" && (page.Path != o.ResetPage || !strings.HasPrefix(page.Path, "/") || strings.HasPrefix(page.Path, "//")) {
-		wrong = append(wrong, fmt.Errorf("reset_page: %q is no path", o.ResetPage))
+	for name, page := range map[string]string{"reset_page": o.ResetPage, "verify_page": o.VerifyPage} {
+		if page == "" {
+			continue
+		}
+		if o.Mail == nil {
+			wrong = append(wrong, fmt.Errorf("%s: there is no mail that could lead there", name))
+		}
+		if u, err := url.Parse(page); err != nil || u.Path != page || !strings.HasPrefix(page, "/") || strings.HasPrefix(page, "//") {
+			wrong = append(wrong, fmt.Errorf("%s: %q is no path", name, page))
+		}
 	}
 	if o.Users != nil && (o.Mail != nil || o.Passkeys != nil || o.RegisterOff || o.VerifyEmailOff) {
 		wrong = append(wrong, errors.New("mail, passkeys, register_off and verify_email_off are for accounts that are here; with users of your own they are where these are"))

@@ -25,9 +25,10 @@ type Passkeys interface {
 // ByPasskey is a sign-in with a passkey (RFC 8176): a key in the person's possession, and what unlocks it. So it is Strongly as well.
 const ByPasskey = "pop"
 
+// Limits of passkeys.
 const (
-	mostPasskeys    = 20       // of one account
-	mostPasskeyName = 60       // characters
+	MostPasskeys    = 20       // of one account
+	MostPasskeyName = 60       // characters
 	mostResponse    = 32 << 10 // bytes of what a browser's ceremony returned
 	ceremonyLife    = 5 * time.Minute
 )
@@ -88,7 +89,7 @@ func (a *Accounts) NewPasskey(ctx context.Context, account *Account, sessionID s
 	if err != nil {
 		return Ceremony{}, err
 	}
-	if len(known) >= mostPasskeys {
+	if len(known) >= MostPasskeys {
 		return Ceremony{}, session.Fail(session.BadRequest, op, "there are %d already", len(known))
 	}
 	options, pending, err := a.o.Passkeys.Create(a.base.Hostname(), a.origin, []byte(account.ID), account.Identifier(a.o.Login), known)
@@ -105,8 +106,8 @@ func (a *Accounts) AddPasskey(ctx context.Context, account *Account, sessionID, 
 	if name = strings.TrimSpace(name); name == "" {
 		name = "Passkey"
 	}
-	if !utf8.ValidString(name) || utf8.RuneCountInString(name) > mostPasskeyName || strings.ContainsFunc(name, func(c rune) bool { return c < ' ' || c == 0x7f }) {
-		return session.Fail(session.BadRequest, op, "a name of more than %d characters, or not printable", mostPasskeyName)
+	if !utf8.ValidString(name) || utf8.RuneCountInString(name) > MostPasskeyName || strings.ContainsFunc(name, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+		return session.Fail(session.BadRequest, op, "a name of more than %d characters, or not printable", MostPasskeyName)
 	}
 	id, credential, err := a.o.Passkeys.Created(a.base.Hostname(), a.origin, pending, []byte(response))
 	if err != nil {
@@ -120,7 +121,7 @@ func (a *Accounts) AddPasskey(ctx context.Context, account *Account, sessionID, 
 		if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM account_passkey WHERE account = ?", account.ID).Scan(&known); err != nil {
 			return err
 		}
-		if known >= mostPasskeys {
+		if known >= MostPasskeys {
 			return session.Fail(session.WrongPasskey, op, "there are %d already", known)
 		}
 		rows, err := affected(tx.ExecContext(ctx, "INSERT INTO account_passkey (id, account, name, credential, created, used) VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING",

@@ -2,7 +2,6 @@ package accounts
 
 import (
 	"context"
-	"net/url"
 	"strings"
 	"time"
 
@@ -34,20 +33,12 @@ func (a *Accounts) Forgot(ctx context.Context, identifier, address string) error
 				return letter{
 					Subject: "Set a new password at " + a.base.Host,
 					Text:    "Somebody, probably you, asked to set a new password for your account at " + a.base.Host + ". This works once, within 10 minutes:",
-					Link:    a.resetLink(token), Button: "Set a new password",
+					Link:    a.linkFor(a.o.ResetPage, ResetPath, token), Button: "Set a new password",
 					Rest: "If it was not you, there is nothing to do: your password stays as it is.",
 				}
 			})
 		})
 	})
-}
-
-// resetLink is where the token goes: to a page of ours, or behind the # of another, where it is neither logged nor in a referrer.
-func (a *Accounts) resetLink(token string) string {
-	if a.o.ResetPage == "" {
-		return a.linkTo(ResetPath, token)
-	}
-	return a.origin + a.o.ResetPage + "#" + url.Values{"token": {token}}.Encode()
 }
 
 // mailing counts a mail that somebody asks for. One that could not be sent does not count.

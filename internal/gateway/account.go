@@ -102,7 +102,7 @@ func (g *Gateway) waysIn(ctx context.Context, account *accounts.Account) (ui.Sec
 		left = "None left: without your app you cannot sign in"
 	}
 	ways.Rows = append(ways.Rows,
-		ui.Row{Name: "Authenticator app", Text: "Set up on " + f.Authenticator.Format("2 January 2006"), Link: ui.Link{URL: g.below("authenticator-off"), Name: "Turn off"}},
+		ui.Row{Name: "Authenticator app", Text: "Set up on " + f.Authenticator.Format("2 January 2006"), Link: ui.Link{URL: g.below("authenticator-off"), Name: "Turn off"}, Also: ui.Link{URL: g.below("authenticator"), Name: "Replace"}},
 		ui.Row{Name: "Recovery codes", Text: left, Link: ui.Link{URL: g.below("recovery"), Name: "Make new ones"}})
 	return ways, err
 }

@@ -160,23 +160,67 @@ func (g *Gateway) takeConfirm(w http.ResponseWriter, r *http.Request) error {
 			return g.showConfirm(w, r, token, err)
 		}
 	}
-	account, err := g.Accounts.ConfirmEmail(r.Context(), c)
+	account, err := g.confirmEmail(r, c)
 	if err != nil {
 		return g.confirmOver(w, r, err)
 	}
 	switch {
 	case c.Account != "":
-		g.recordAccount(r, audit.Changed, account, "e-mail address")
-		if err := g.endAll(r, account, "the e-mail address was changed"); err != nil {
+		if err := g.endAll(r, account, movedAddress); err != nil {
 			return err
 		}
 		g.Answers.Pages.Notice(w, http.StatusOK, "Your address is changed", "You are signed out everywhere. Sign in with "+account.Email+" from now on.", g.toSignIn())
 		return nil
 	case !here:
-		g.recordAccount(r, audit.Registered, account, "")
 		g.Answers.Pages.Notice(w, http.StatusOK, "Your account is ready", "Sign in with "+account.Email+" and the password that you chose.", g.toSignIn())
 		return nil
 	}
-	g.recordAccount(r, audit.Registered, account, "")
 	return g.goOn(w, r, pending, account, accounts.ByPassword)
+}
+
+// movedAddress is why sessions end.
+const movedAddress = "the e-mail address was changed"
+
+// confirmEmail uses a link up, and writes down what came of it. Where an account has another address then, the caller ends the sessions.
+func (g *Gateway) confirmEmail(r *http.Request, c *accounts.Confirmation) (*accounts.Account, error) {
+	account, err := g.Accounts.ConfirmEmail(r.Context(), c)
+	switch {
+	case err != nil:
+	case c.Account != "":
+		g.recordAccount(r, audit.Changed, account, "e-mail address")
+	default:
+		g.recordAccount(r, audit.Registered, account, "")
+	}
+	return account, err
+}
+
+// confirmJSON is takeConfirm for a front end with a form of its own. It always takes the password, and so an account that is made by it is
+// signed in to.
+func (g *Gateway) confirmJSON(w http.ResponseWriter, r *http.Request) error {
+	var body struct {
+		Token    string `json:"token"`
+		Password string `json:"password"`
+	}
+	if err := readJSON(w, r, "confirm address", &body); err != nil {
+		return err
+	}
+	c, err := g.Accounts.ConfirmableEmail(r.Context(), body.Token)
+	if err != nil {
+		return err
+	}
+	if err := g.Accounts.Prove(r.Context(), c, body.Password, telemetry.Of(r).Address); err != nil {
+		return err
+	}
+	account, err := g.confirmEmail(r, c)
+	if err != nil {
+		return err
+	}
+	if c.Account == "" {
+		return g.welcome(w, r, account, false, accounts.ByPassword)
+	}
+	if err := g.endAll(r, account, movedAddress); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
 }

@@ -121,8 +121,8 @@ type deed struct {
 var deeds = []*deed{
 	{
 		path: "authenticator", title: "Set up an authenticator app", button: "Continue",
-		text:   "Signing in will then take two steps: your password, and a code that the app shows. First, please show that it is you.",
-		doc:    "The page to set up an authenticator app (TOTP) as a second step. Its form takes the `password`, shows a QR code, and takes a `code` that shows that the app has it. All other sessions of the person end; 10 recovery codes are shown once.",
+		text:   "Signing in will then take two steps: your password, and a code that the app shows. An app that is set up already is replaced. First, please show that it is you.",
+		doc:    "The page to set up an authenticator app (TOTP) as a second step. Its form takes the `password`, shows a QR code, and takes a `code` that shows that the app has it. It takes the place of another. All other sessions of the person end; 10 recovery codes are shown once.",
 		do:     (*Gateway).offerAuthenticator,
 		resume: "offer", next: (*Gateway).acceptAuthenticator,
 	},

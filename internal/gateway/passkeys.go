@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"time"
@@ -85,7 +86,7 @@ var passkeyDeeds = []*deed{
 		text: "With a passkey you sign in by what unlocks your device, without a password. First, please show that it is you.",
 		doc:  "The page to make a passkey. Its form takes a `name` and the `password` (with a second step a `code`, too), then what the browser's ceremony returned. Not where the host of `url` is an IP address.",
 		inputs: func() []ui.Input {
-			return []ui.Input{{Name: "name", Label: "Name of this passkey", Type: "text", Autocomplete: "off", Hint: "Where it is, like “phone” or “blue key”."}}
+			return []ui.Input{{Name: "name", Label: "Name of this passkey", Type: "text", Autocomplete: "off", Hint: "Where it is, like “phone” or “blue key”.", Most: accounts.MostPasskeyName}}
 		},
 		do:     (*Gateway).makePasskey,
 		resume: "response", next: (*Gateway).takeNewPasskey,
@@ -181,6 +182,9 @@ func (g *Gateway) passkeysOf(r *http.Request, account *accounts.Account) ([]ui.S
 			text = "Made on " + k.Created.Format("2 January 2006") + ", used " + ago(k.Used)
 		}
 		section.Rows = append(section.Rows, ui.Row{Name: k.Name, Text: text, Link: ui.Link{URL: g.below("passkey-remove") + "?" + url.Values{"id": {k.ID}}.Encode(), Name: "Remove"}})
+	}
+	if len(all) >= accounts.MostPasskeys {
+		section.Text, section.Link = fmt.Sprintf("You have %d, and there can be no more. Remove one to add another.", len(all)), ui.Link{}
 	}
 	return []ui.Section{section}, nil
 }

@@ -30,7 +30,7 @@ type Section struct {
 // Row is one thing: what it is, and what can be done with it.
 type Row struct {
 	Name, Text string
-	Link       Link
+	Link, Also Link
 	Button     *Button
 }
 
@@ -47,7 +47,7 @@ func (p *Pages) Account(w http.ResponseWriter, a AccountPage) {
 		one := section{ID: "section-" + strconv.Itoa(i), Title: s.Title, Text: s.Text, Codes: s.Codes, Link: s.Link, Button: newButton(s.Button, "")}
 		for j, r := range s.Rows {
 			id := one.ID + "-" + strconv.Itoa(j)
-			one.Rows = append(one.Rows, row{ID: id, Name: r.Name, Text: r.Text, Link: r.Link, Button: newButton(r.Button, id)})
+			one.Rows = append(one.Rows, row{ID: id, Name: r.Name, Text: r.Text, Link: r.Link, Also: r.Also, Button: newButton(r.Button, id)})
 		}
 		v.Sections = append(v.Sections, one)
 	}
@@ -67,7 +67,7 @@ type section struct {
 
 type row struct {
 	ID, Name, Text string
-	Link           Link
+	Link, Also     Link
 	Button         *button
 }
 

@@ -200,6 +200,7 @@ type Input struct {
 	Hint         string // what is wanted, as a sentence
 	Wrong        string // what is wrong with Value, as a sentence
 	Least        int    // characters, for browsers to say so; 0 for any number
+	Most         int    // characters, after which browsers take no more; 0 for any number
 	Digits       bool   // nothing else is in Value: phones show no letters
 }
 

@@ -38,7 +38,7 @@ func every(p *Pages, s, u string) map[string]func(http.ResponseWriter) {
 				Inputs: []Input{
 					{Name: "identifier", Label: s, Type: "text", Autocomplete: "username", Value: s, Hint: s},
 					{Name: "password", Label: s, Type: "password", Autocomplete: "new-password", Hint: s, Wrong: s, Least: 8},
-					{Name: "code", Label: s, Type: "text", Value: s, Digits: true},
+					{Name: "code", Label: s, Type: "text", Value: s, Digits: true, Most: 60},
 					{Name: "remember", Label: s, Type: "checkbox", Value: "1"},
 				},
 			})
@@ -54,7 +54,7 @@ func every(p *Pages, s, u string) map[string]func(http.ResponseWriter) {
 		"account": func(w http.ResponseWriter) {
 			b := &Button{Action: u, Name: s, Hidden: url.Values{s: {s}}}
 			p.Account(w, AccountPage{Title: s, Text: s, Notice: s, Links: []Link{{u, s}}, Sections: []Section{
-				{Title: s, Text: s, Rows: []Row{{Name: s, Text: s, Button: b}, {Name: s, Link: Link{u, s}}}}, {Title: s, Codes: []string{s, s}, Link: Link{u, s}, Button: b},
+				{Title: s, Text: s, Rows: []Row{{Name: s, Text: s, Button: b}, {Name: s, Link: Link{u, s}, Also: Link{u, s}}}}, {Title: s, Codes: []string{s, s}, Link: Link{u, s}, Button: b},
 			}})
 		},
 		"secret form": func(w http.ResponseWriter) {
