@@ -21,6 +21,9 @@
 // "verify-cached" is no gateway either: it is package verify in an API, on a token that it verified a moment ago, divided by one that it
 // sees for the first time.
 //
+// "login" is a sign-in to an account of ours divided by the bare hash of its password, "mint" an access token of ours divided by its bare
+// signature, and "import" how fast people are imported, divided by the speed of bare inserts.
+//
 // The bare proxy's upstream gets no token that way. So there is a second bare one, "bearer", for a page that holds the token and
 // sends it itself; a ratio over that says what it costs to keep the token out of the page.
 package main
@@ -65,7 +68,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE) // the processes it started end with it
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Minute)
 	defer cancel()
 	if err := run(ctx, o, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -196,6 +199,12 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 	if err := verifying(op, o.rounds, w); err != nil {
 		return err
 	}
+	if err := loggingIn(ctx, programs.gateway, dir, o, w); err != nil {
+		return err
+	}
+	if err := inPackage(ctx, o, w); err != nil {
+		return err
+	}
 	if o.profiles != "" {
 		return profile(ctx, o, all)
 	}
@@ -287,9 +296,14 @@ func ratio(w io.Writer, name string, digits int, cpu, over []time.Duration) {
 	for i := range ratios {
 		ratios[i] = float64(cpu[i]) / float64(over[i])
 	}
+	summary(w, "cpu-ratio "+name, digits, ratios)
+}
+
+// summary prints the median of some ratios and how they spread.
+func summary(w io.Writer, name string, digits int, ratios []float64) {
 	slices.Sort(ratios)
 	text := func(f float64) string { return strconv.FormatFloat(f, 'f', digits, 64) }
-	fmt.Fprintf(w, "cpu-ratio %s %s quartiles %s %s range %s %s rounds %d\n", name,
+	fmt.Fprintf(w, "%s %s quartiles %s %s range %s %s rounds %d\n", name,
 		text(quantile(ratios, 50)), text(quantile(ratios, 25)), text(quantile(ratios, 75)), text(ratios[0]), text(ratios[len(ratios)-1]), len(ratios))
 }
 
