@@ -8,7 +8,7 @@ for at in /usr/lib/postgresql/*/bin/initdb; do
 	[ -x "$at" ] && exit 0
 done
 
-command -v apt-get >/dev/null 2>&1 || { echo "please install PostgreSQL 13 or newer: initdb and postgres (there is no apt-get here)" >&2; exit 1; }
+command -v apt-get >/dev/null 2>&1 || { echo "please install PostgreSQL: initdb and postgres (there is no apt-get here)" >&2; exit 1; }
 root=""
 [ "$(id -u)" = 0 ] || root="sudo"
 install() { DEBIAN_FRONTEND=noninteractive $root apt-get install -y -qq --no-install-recommends "$@" >/dev/null; }

@@ -320,6 +320,39 @@ func TestDatabase_T7_EveryProcessEndsSessions(t *testing.T) {
 	})
 }
 
+// Texts that a database cannot hold are nobody's, and no failure of the database.
+func TestDatabase_TextsThatAreNone(t *testing.T) {
+	overEach(t, func(t *testing.T, replica func(func(*Options)) *Accounts) {
+		ctx := context.Background()
+		a := replica(nil)
+		ann := a.mustRegister(t, ada)
+		for _, text := range []string{"a\x00da@example.com", "\xff@example.com", "ada@example.com\x00", "\xed\xa0\x80@example.com"} {
+			_, err := a.SignIn(ctx, text, password, home)
+			wantCode(t, err, session.WrongCredentials)
+			_, err = a.Add(ctx, Registration{Identifier: text, Password: password})
+			wantCode(t, err, session.BadIdentifier)
+			_, err = a.Find(ctx, text)
+			wantCode(t, err, session.BadIdentifier)
+			_, err = a.ConfirmableEmail(ctx, text)
+			wantCode(t, err, session.LinkOver)
+			wantCode(t, a.CheckCode(ctx, ann, text, home), session.WrongCode)
+			done, err := a.Import(ctx, strings.NewReader(fmt.Sprintf("%q\n", text)), ImportOptions{Format: FormatLines})
+			if err != nil || done.Refused != 1 {
+				t.Errorf("%+v, %v", done, err)
+			}
+		}
+		for _, word := range []string{"a pass\x00word", "a long word \U0001f511"} {
+			if _, err := a.Add(ctx, Registration{Identifier: fmt.Sprintf("%x@example.com", word), Password: word}); err != nil {
+				t.Error(err)
+			}
+		}
+		done, err := a.Import(ctx, strings.NewReader(`{"email":"eve@example.com","claims":{"note":"a\u0000b"}}`), ImportOptions{})
+		if err != nil || done.Added != 1 {
+			t.Errorf("%+v, %v", done, err)
+		}
+	})
+}
+
 // anyPasskey takes every response for that of another passkey.
 type anyPasskey struct{}
 

@@ -3,7 +3,6 @@ package accounts
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -306,7 +305,7 @@ func BenchmarkImport(b *testing.B) {
 		}
 		start = time.Now()
 		for part := range slices.Chunk(rows, batchSize) {
-			bare(b, a.db.db, part)
+			bare(b, a.db, part)
 		}
 		inserted := time.Since(start)
 		b.ReportMetric(float64(people)/imported.Seconds(), "people/s")
@@ -315,12 +314,12 @@ func BenchmarkImport(b *testing.B) {
 	}
 }
 
-func bare(b *testing.B, db *sql.DB, rows []*row) {
-	tx, err := db.Begin()
+func bare(b *testing.B, d *database, rows []*row) {
+	tx, err := d.db.Begin()
 	if err != nil {
 		b.Fatal(err)
 	}
-	insert, err := tx.Prepare("INSERT INTO account (id, email, email_key, email_verified, username, username_key, name, claims, password, epoch, created, disabled) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)")
+	insert, err := tx.Prepare(d.write("INSERT INTO account (id, email, email_key, email_verified, username, username_key, name, claims, password, epoch, created, disabled) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)"))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-// Package postgres has the accounts of a gateway in PostgreSQL, 13 or newer: for more than one gateway, or where there is one to run anyway.
+// Package postgres has the accounts of a gateway in PostgreSQL: for more than one gateway, or where there is one anyway.
 package postgres
 
 import (

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http/httptest"
@@ -32,7 +33,7 @@ func TestOpenAccounts_SaysWhatToDo(t *testing.T) {
 	}
 	server := httptest.NewTLSServer(nil)
 	defer server.Close()
-	secure := forward(t, withTLS(server))
+	secure := forward(t, withTLS(server, func(*tls.Conn) {}))
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -101,6 +102,59 @@ func TestOpenAccounts_VerifiesServersElsewhere(t *testing.T) {
 		verify, err := postgres.Verifies(v.dsn)
 		if err != nil || verify != v.verify {
 			t.Errorf("%s: verifies %v, %v", v.dsn, verify, err)
+		}
+	}
+}
+
+// A certificate that the address names the authority of is enough.
+func TestOpenAccounts_OverTLS(t *testing.T) {
+	socket := filepath.Join(postgrestest.Running(t).Folder, ".s.PGSQL.5432")
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	secured := make(chan bool, 1)
+	address := forward(t, withTLS(server, func(conn *tls.Conn) {
+		select {
+		case secured <- conn.ConnectionState().HandshakeComplete:
+		default:
+		}
+		inside, err := net.Dial("unix", socket)
+		if err != nil {
+			return
+		}
+		defer inside.Close()
+		go func() {
+			io.Copy(inside, conn)
+			inside.Close()
+		}()
+		io.Copy(conn, inside)
+	}))
+	db := postgrestest.Open(t, fmt.Sprintf("postgres://postgres@%s/postgres?search_path=over_tls&sslmode=verify-full&sslrootcert=%s", address, authority(t, server)))
+	var one int
+	if err := db.QueryRow("SELECT 1").Scan(&one); err != nil || !<-secured {
+		t.Errorf("%d, %v", one, err)
+	}
+	db.Close() // before the server
+}
+
+// A gateway takes no more connections than it says, and what the server does for it ends by itself.
+func TestOpenAccounts_IsBounded(t *testing.T) {
+	db := postgrestest.Open(t, postgrestest.Schema(t))
+	var all sync.WaitGroup
+	for range 40 {
+		all.Go(func() {
+			if _, err := db.Exec("SELECT pg_sleep(0.02)"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := db.Stats().OpenConnections; n == 0 || n > 8 {
+		t.Errorf("%d connections", n)
+	}
+	for name, want := range map[string]string{"statement_timeout": "8s", "idle_in_transaction_session_timeout": "8s", "application_name": "cloakroom"} {
+		var got string
+		if err := db.QueryRow("SELECT current_setting($1)", name).Scan(&got); err != nil || got != want {
+			t.Errorf("%s is %q, %v", name, got, err)
 		}
 	}
 }
@@ -196,13 +250,16 @@ func authority(t *testing.T, server *httptest.Server) string {
 }
 
 // withTLS answers to the wish for TLS, with a certificate for 127.0.0.1 and example.com of an authority that nobody knows.
-func withTLS(server *httptest.Server) func(net.Conn) {
+func withTLS(server *httptest.Server, do func(*tls.Conn)) func(net.Conn) {
 	return func(conn net.Conn) {
 		var wish [8]byte
 		if _, err := io.ReadFull(conn, wish[:]); err != nil {
 			return
 		}
 		io.WriteString(conn, "S")
-		_ = tls.Server(conn, &tls.Config{Certificates: server.TLS.Certificates}).Handshake()
+		secure := tls.Server(conn, &tls.Config{Certificates: server.TLS.Certificates})
+		if secure.Handshake() == nil {
+			do(secure)
+		}
 	}
 }
