@@ -281,14 +281,26 @@ func TestPasskeys_U8_Remove(t *testing.T) {
 	}
 	eve := r.browser()
 	eve.fill(eve.visit("/auth/register"), map[string]string{"identifier": "eve@example.com", "password": adasPassword})
-	if p := eve.fill(eve.visit(address), map[string]string{"password": adasPassword}); p.Status != http.StatusNotFound {
-		t.Errorf("another's passkey: %d", p.Status)
+	if p := eve.visit(address); p.URL != "/auth/account" || strings.Contains(p.Body, "phone") {
+		t.Errorf("the page of another's passkey: %d %s %s", p.Status, p.URL, p.Body)
+	}
+	_, form := eve.visit("/auth/account/password").form(t)
+	form.Set("password", adasPassword)
+	form.Set("id", strings.TrimPrefix(address, "/auth/account/passkey-remove?id="))
+	if p := eve.follow(eve.post("/auth/account/passkey-remove", "same-origin", form)); p.URL != "/auth/account" {
+		t.Errorf("another's passkey: %d %s", p.Status, p.URL)
+	}
+	if !strings.Contains(page.Body, "“phone”: nobody can sign in with it any more.") {
+		t.Errorf("which passkey? %s", page.Body)
 	}
 	if p := b.fill(page, map[string]string{"password": adasPassword}); p.URL != "/auth/account?done=passkey-remove" || strings.Contains(p.Body, address) {
 		t.Errorf("%d %s %s", p.Status, p.URL, p.Body)
 	}
 	if p := b.askAPI(); p.Status != http.StatusOK {
 		t.Errorf("this session: %d", p.Status)
+	}
+	if p := b.visit(address); p.URL != "/auth/account" {
+		t.Errorf("once more, in another tab: %d %s", p.Status, p.URL)
 	}
 	if p := lost.askAPI(); p.Status != http.StatusUnauthorized {
 		t.Errorf("what was signed in with it: %d", p.Status)

@@ -250,9 +250,13 @@ func (g *Gateway) signOutDevice(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// backToAccount shows the account again, and what was done.
+// backToAccount shows the account again, and what was done; "" for nothing.
 func (g *Gateway) backToAccount(w http.ResponseWriter, r *http.Request, what string) {
-	http.Redirect(w, r, g.options.Prefix+accountPath+"?"+url.Values{"done": {what}}.Encode(), http.StatusSeeOther)
+	to := g.options.Prefix + accountPath
+	if what != "" {
+		to += "?" + url.Values{"done": {what}}.Encode()
+	}
+	http.Redirect(w, r, to, http.StatusSeeOther)
 }
 
 // askPassword shows the form to change the password.

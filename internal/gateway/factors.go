@@ -111,9 +111,10 @@ type deed struct {
 	doc                 string
 	check               func(form url.Values) error // what is wrong with inputs, before anybody is asked who they are; nil for nothing
 	do                  func(g *Gateway, w http.ResponseWriter, r *http.Request, s *session.Session, account *accounts.Account, form url.Values) error
-	inputs              func() []ui.Input // before the password
-	keep                string            // a parameter of the page's address that its form has, too; "" for none
-	resume              string            // a field of the next page's form, which comes back here; "" for none
+	inputs              func() []ui.Input                                                                             // before the password
+	about               func(g *Gateway, r *http.Request, account *accounts.Account, form url.Values) (string, error) // what it is done to; nil for nothing. NotFound: it is gone
+	keep                string                                                                                        // a parameter of the page's address that its form has, too; "" for none
+	resume              string                                                                                        // a field of the next page's form, which comes back here; "" for none
 	next                func(g *Gateway, w http.ResponseWriter, r *http.Request, s *session.Session, account *accounts.Account, form url.Values) error
 }
 
@@ -212,7 +213,18 @@ func (g *Gateway) showDeed(w http.ResponseWriter, r *http.Request, s *session.Se
 	if factorsErr != nil {
 		return factorsErr
 	}
-	page := ui.FormPage{Title: d.title, Text: d.text, Action: g.below(d.path), Button: d.button, Hidden: g.meant(s), Links: []ui.Link{g.cancel()}, Username: account.Identifier(g.Accounts.Login())}
+	text := d.text
+	if d.about != nil {
+		name, err := d.about(g, r, account, form)
+		if session.CodeOf(err) == session.NotFound { // removed in another tab, or a moment ago
+			g.backToAccount(w, r, "")
+			return nil
+		} else if err != nil {
+			return err
+		}
+		text = "“" + name + "”: " + text
+	}
+	page := ui.FormPage{Title: d.title, Text: text, Action: g.below(d.path), Button: d.button, Hidden: g.meant(s), Links: []ui.Link{g.cancel()}, Username: account.Identifier(g.Accounts.Login())}
 	if d.keep != "" {
 		page.Hidden.Set(d.keep, form.Get(d.keep))
 	}

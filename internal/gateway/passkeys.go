@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/audit"
@@ -93,10 +94,10 @@ var passkeyDeeds = []*deed{
 	},
 	{
 		path: "passkey-remove", title: "Remove a passkey", button: "Remove",
-		text: "Nobody can sign in with it any more. You will be signed out everywhere else.",
+		text: "nobody can sign in with it any more. You will be signed out everywhere else.",
 		doc:  "The page to remove the passkey of an `id`. Its form takes the `password`, and a `code`. All other sessions of the person end.",
-		keep: "id",
-		do:   (*Gateway).removePasskey,
+		keep: "id", about: (*Gateway).passkeyName,
+		do: (*Gateway).removePasskey,
 	},
 }
 
@@ -140,11 +141,28 @@ func (g *Gateway) addPasskey(r *http.Request, s *session.Session, account *accou
 	return nil
 }
 
+// passkeyName is what the person calls the passkey of a form.
+func (g *Gateway) passkeyName(r *http.Request, account *accounts.Account, form url.Values) (string, error) {
+	all, err := g.Accounts.Passkeys(r.Context(), account)
+	if err != nil {
+		return "", err
+	}
+	i := slices.IndexFunc(all, func(k accounts.Passkey) bool { return k.ID == form.Get("id") })
+	if i < 0 {
+		return "", session.Fail(session.NotFound, "find passkey", "this person has no such passkey")
+	}
+	return all[i].Name, nil
+}
+
 func (g *Gateway) removePasskey(w http.ResponseWriter, r *http.Request, s *session.Session, account *accounts.Account, form url.Values) error {
-	if _, err := g.dropPasskey(w, r, s, account, form.Get("id")); err != nil {
+	switch _, err := g.dropPasskey(w, r, s, account, form.Get("id")); session.CodeOf(err) {
+	case "":
+		g.backToAccount(w, r, "passkey-remove")
+	case session.NotFound:
+		g.backToAccount(w, r, "")
+	default:
 		return err
 	}
-	g.backToAccount(w, r, "passkey-remove")
 	return nil
 }
 

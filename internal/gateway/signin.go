@@ -247,6 +247,8 @@ func sentence(err error, login string) string {
 		return "This page was open for a long time. Please enter your password again."
 	case code == session.TooMany:
 		return fmt.Sprintf("There were too many attempts. Please wait %s, then try again.", inWords(session.WaitOf(err)))
+	case code == session.MailDown:
+		return "We cannot send mail right now, so nothing was changed. Please try again in a few minutes."
 	case code == session.WrongCredentials && email:
 		return "There is no account with this e-mail address and this password."
 	case code == session.WrongCredentials:
