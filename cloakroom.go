@@ -16,32 +16,21 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
 	"net/http"
-	"net/netip"
-	"net/url"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/cloakroom-go/cloakroom/audit"
 	"github.com/cloakroom-go/cloakroom/internal/accounts"
 	"github.com/cloakroom-go/cloakroom/internal/answer"
 	"github.com/cloakroom-go/cloakroom/internal/control"
-	"github.com/cloakroom-go/cloakroom/internal/cookie"
-	"github.com/cloakroom-go/cloakroom/internal/delivery"
 	"github.com/cloakroom-go/cloakroom/internal/gateway"
 	"github.com/cloakroom-go/cloakroom/internal/guard"
-	"github.com/cloakroom-go/cloakroom/internal/oidc"
 	"github.com/cloakroom-go/cloakroom/internal/origin"
 	"github.com/cloakroom-go/cloakroom/internal/proxy"
 	"github.com/cloakroom-go/cloakroom/internal/seal"
-	"github.com/cloakroom-go/cloakroom/internal/storage"
 	"github.com/cloakroom-go/cloakroom/internal/telemetry"
-	"github.com/cloakroom-go/cloakroom/internal/ui"
 	"github.com/cloakroom-go/cloakroom/session"
-	"github.com/cloakroom-go/cloakroom/web"
 )
 
 // Gateway is the whole gateway. It is safe for concurrent use.
@@ -86,253 +75,23 @@ func CSRFKey(keys []string) (string, error) {
 // New puts a gateway together. It checks the whole configuration and contacts nobody: a provider that is down now does not
 // keep the gateway from starting. Until [Gateway.Close], or until ctx ends, it follows the store's changes and sweeps it.
 func New(ctx context.Context, cfg Config) (*Gateway, error) {
-	defaults(&cfg)
-	if cfg.Store == nil {
-		return nil, errors.New("cloakroom: a store is needed")
-	}
-	if err := sound(&cfg); err != nil {
+	a, err := begin(cfg)
+	if err != nil {
 		return nil, fmt.Errorf("cloakroom: %w", err)
 	}
-	own, err := origin.Parse(cfg.URL)
-	if err != nil {
-		return nil, fmt.Errorf("cloakroom: url: %w", err)
-	}
-	if !own.Secure() && !own.Loopback() && !cfg.InsecureHTTP {
-		return nil, errors.New("cloakroom: url: over plain http everyone on the network can take sessions over; use https, or set InsecureHTTP")
-	}
-	trusted, err := proxies(cfg.Trusted)
-	if err != nil {
-		return nil, fmt.Errorf("cloakroom: trusted: %w", err)
-	}
-	ring, err := seal.NewKeyring(cfg.Keys...)
-	if err != nil {
-		return nil, fmt.Errorf("cloakroom: keys: %w", err)
-	}
-	if cfg.ReadKeys != nil {
-		ring.Follow(cfg.ReadKeys, func(err error) { toldKeys(cfg.Observe.Log, ring, err) })
-	}
-	metrics, err := telemetry.New(cfg.Observe.Metrics)
-	if err != nil {
-		return nil, fmt.Errorf("cloakroom: metrics: %w", err)
-	}
-	sink := sinkOf(cfg.Observe.Audit, metrics)
-
-	ctx, stop := context.WithCancel(ctx)
-	g := &Gateway{
-		cfg: cfg, own: own, local: own.Loopback(), trusted: trusted, metrics: metrics, ring: ring, stop: stop,
-		providers: map[string]session.Provider{},
-	}
-	ok := false
-	defer func() {
-		if !ok {
-			stop()
-		}
-	}()
-
-	prefix := cfg.Endpoints.Prefix
-	issuers := map[string]delivery.Issuer{}
-	callback, err := url.Parse(own.String() + prefix + "callback")
-	if err != nil {
-		return nil, fmt.Errorf("cloakroom: url: %w", err)
-	}
-	for name, o := range cfg.Providers {
-		p, err := oidc.New(name, o.RedirectURI(callback, name, len(cfg.Providers) > 1), o, nil, cfg.Observe.Log)
-		if err != nil {
+	ctx, a.stop = context.WithCancel(ctx)
+	for _, add := range []func(context.Context) error{a.addProviders, a.addAccounts, a.addGuard, a.addSessions, a.addEndpoints, a.addRoutes} {
+		if err := add(ctx); err != nil {
+			a.stop()
 			return nil, fmt.Errorf("cloakroom: %w", err)
 		}
-		g.providers[name], issuers[o.Issuer] = p, p
-		for _, r := range cfg.Routes {
-			if r.Bearer == BearerAccept && r.Audience == o.ClientID {
-				return nil, fmt.Errorf("cloakroom: route %q: audience is the client_id of provider %q: ID tokens are for that, an API has a name of its own", r.Path, name)
-			}
-		}
 	}
-	people, err := g.openAccounts(ctx, ring)
-	if err != nil {
-		return nil, err
-	}
-	if g.people = people; people != nil {
-		g.providers[accounts.Name], issuers[people.Issuer()] = people.Provider(), people
-	}
-	if g.guard, err = guard.New(own, guardOptions(cfg), ring); err != nil {
-		return nil, fmt.Errorf("cloakroom: guard: %w", err)
-	}
-	jar := cfg.Tokens.Jar(cookie.New(own.Secure(), own.Port()))
-	var companion func(*session.Session) string
-	if cfg.Guard.CSRF == guard.CSRFToken && cfg.Tokens.InCookies() {
-		g.guard.NameByToken()
-		companion = g.guard.Companion
-	}
-	deliver, err := delivery.New(cfg.Tokens, own, jar, cfg.Session, companion, cfg.Observe.Log)
-	if err != nil {
-		return nil, fmt.Errorf("cloakroom: tokens: %w", err)
-	}
-	sessions, err := storage.New(ctx, cfg.Store, ring, own, jar, cfg.Session, cfg.Cookie)
-	if err != nil {
-		return nil, fmt.Errorf("cloakroom: %w", err)
-	}
-	if err := countable(&cfg, sessions); err != nil {
-		return nil, fmt.Errorf("cloakroom: %w", err)
-	}
-	g.renewer = session.NewRenewer(sessions, func(name string) (session.Provider, bool) { p, ok := g.providers[name]; return p, ok }, sink)
-	desk := session.NewDesk(sessions, deliver, g.renewer, cfg.Session, sink)
-	pages := ui.New(prefix)
-	if err := pages.Dress(cfg.Pages); err != nil {
-		return nil, fmt.Errorf("cloakroom: pages: %w", err)
-	}
-	answers := &answer.Answers{
-		Prefix: prefix, Jar: jar, Pages: pages, Log: cfg.Observe.Log, Metrics: metrics,
-	}
-	g.answers = answers
-	g.live = proxy.NewLive(desk, cfg.Anonymous)
-	sessions.Listen(g.live.Changed)
-
-	g.endpoints, err = gateway.New(gateway.Parts{
-		Own: own, Ring: ring, Guard: g.guard, Desk: desk, Storage: sessions, Delivery: deliver, Notes: storage.NewNotes(cfg.Store, ring),
-		Providers: g.providers, Accounts: people, Answers: answers, Audit: sink, Sessions: cfg.Session,
-		Client: gateway.Script{Text: web.Client, ETag: web.ClientETag},
-	}, cfg.Endpoints, metrics)
-	if err != nil {
-		return nil, fmt.Errorf("cloakroom: %w", err)
-	}
-	g.proxy, err = proxy.New(proxy.Parts{
-		Own: own, Guard: g.guard, Desk: desk, Delivery: deliver, Answers: answers, Audit: sink, Live: g.live,
-		Verifier: delivery.NewBearers(issuers), Allow: cfg.Endpoints.Allow,
-	}, cfg.Routes, metrics)
-	if err != nil {
-		return nil, fmt.Errorf("cloakroom: %w", err)
-	}
-	g.control = control.NewHandler(desk, slices.Sorted(maps.Keys(issuers)), sink)
-	if people != nil {
-		go people.Follow(ctx, func(ctx context.Context, subject string) error {
-			return endAll(ctx, desk, sink, people.Issuer(), subject)
-		})
-	}
-	if sweeper, can := cfg.Store.(session.Sweeper); can {
-		go sweep(ctx, sweeper, cfg.Observe.Log)
-	}
-	ok = true
-	return g, nil
-}
-
-// openAccounts opens the accounts of our own; nil: there are none.
-func (g *Gateway) openAccounts(ctx context.Context, ring *seal.Keyring) (*accounts.Accounts, error) {
-	o := g.cfg.Accounts
-	if o == nil {
-		return nil, nil
-	}
-	if _, taken := g.cfg.Providers[accounts.Name]; taken {
-		return nil, fmt.Errorf("cloakroom: provider %q: that is what our own accounts are called; take another name", accounts.Name)
-	}
-	people, err := accounts.New(ctx, *o, accounts.Place{Origin: g.own.String(), Prefix: g.cfg.Endpoints.Prefix, Ring: ring, Log: g.cfg.Observe.Log})
-	if err != nil {
-		return nil, fmt.Errorf("cloakroom: accounts: %w", err)
-	}
-	if people.Opaque() && g.cfg.Tokens.Delivery == "split" {
-		return nil, errors.New("cloakroom: accounts: opaque tokens have no claims for the page to read; another delivery than split carries them")
-	}
-	for name, p := range g.cfg.Providers {
-		if p.Issuer == people.Issuer() {
-			return nil, fmt.Errorf("cloakroom: provider %q has the issuer of our own accounts", name)
-		}
-	}
-	return people, nil
-}
-
-// endAll ends all sessions of a person, for an operator.
-func endAll(ctx context.Context, desk *session.Desk, sink audit.Sink, issuer, subject string) error {
-	_, _, err := desk.Revoke(ctx, session.Selector{Issuer: issuer, Subject: subject}, func(l session.Listed) {
-		sink.Record(ctx, l.Event(audit.Ended, "the account was closed or its password reset"))
-	})
-	return err
-}
-
-// defaults fills in what the configuration leaves open.
-func defaults(cfg *Config) {
-	d := session.DefaultOptions()
-	if cfg.Session.Idle == 0 {
-		cfg.Session.Idle = d.Idle
-	}
-	if cfg.Session.Absolute == 0 {
-		cfg.Session.Absolute = max(d.Absolute, cfg.Session.Idle)
-	}
-	if cfg.Session.CacheStale == 0 {
-		cfg.Session.CacheStale = d.CacheStale
-	}
-	if cfg.Endpoints.Prefix == "" {
-		cfg.Endpoints.Prefix = "/auth/"
-	}
-	if cfg.Observe.Log == nil {
-		cfg.Observe.Log = slog.Default()
-	}
-}
-
-// proxies checks the proxies in front of us by the rules of the configuration file: nobody trusts the whole internet.
-func proxies(prefixes []netip.Prefix) (origin.Proxies, error) {
-	texts := make([]string, len(prefixes))
-	for i, p := range prefixes {
-		texts[i] = p.String()
-	}
-	return origin.ParseProxies(texts)
-}
-
-// guardOptions lets front ends on other origins send bearers where a route takes them from pages.
-func guardOptions(cfg Config) guard.Options {
-	o := cfg.Guard
-	if cfg.Tokens.Delivery == "memory" {
-		o.OriginHeaders = slices.Concat(o.OriginHeaders, []string{"Authorization"})
-	}
-	return o
-}
-
-// sound holds what the fields promise.
-func sound(cfg *Config) error {
-	if s := cfg.Session; s.Idle < time.Minute || s.Absolute < s.Idle || s.CacheStale < 0 || s.CacheStale > time.Minute {
-		return errors.New("session: idle is at least a minute, absolute at least idle, cache_stale 0 to 60 s")
-	}
-	if s := cfg.Session; s.MaxSessions < 0 || !slices.Contains([]string{"", session.EndOldest, session.Refuse}, s.WhenFull) {
-		return errors.New("session: max_sessions is at least 0, when_full end_oldest or refuse")
-	}
-	p := cfg.Endpoints.Prefix
-	if !strings.HasPrefix(p, "/") || !strings.HasSuffix(p, "/") || p == "/" || strings.ContainsAny(p, "{}%") || !origin.CleanPath(&http.Request{URL: &url.URL{Path: p}}) {
-		return fmt.Errorf("prefix %q: want a plain path between slashes, like /auth/", p)
-	}
-	return nil
-}
-
-// sinkOf counts every audit event and passes it on.
-func sinkOf(next audit.Sink, metrics *telemetry.Metrics) audit.Sink {
-	return audit.SinkFunc(func(ctx context.Context, e audit.Event) {
-		metrics.Event(string(e.Action))
-		if next != nil {
-			next.Record(ctx, e)
-		}
-	})
-}
-
-// sweep removes expired records every minute.
-func sweep(ctx context.Context, s session.Sweeper, log *slog.Logger) {
-	tick := time.NewTicker(time.Minute)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			if _, err := s.Sweep(ctx, now); err != nil && ctx.Err() == nil {
-				log.Warn("sweep failed", telemetry.AttrError, err.Error())
-			}
-		}
-	}
+	a.tend(ctx)
+	return a.Gateway, nil
 }
 
 // ServeHTTP serves our endpoints under the prefix, and the routes everywhere else.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if len(r.TransferEncoding) > 0 && r.ProtoMajor == 1 {
-		// net/http hides a Content-Length that came beside "Transfer-Encoding: chunked". A server in front that went by it
-		// would see the next request elsewhere (RFC 9112 §6.1): so none follows on this connection.
-		w.Header().Set("Connection", "close")
-	}
 	if g.secureFirst(w, r) {
 		return
 	}
@@ -349,6 +108,7 @@ func (g *Gateway) secureFirst(w http.ResponseWriter, r *http.Request) bool {
 	if r.TLS != nil || !g.own.Secure() || !strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "http") {
 		return false
 	}
+	w.Header().Set("Connection", "close")
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		http.Error(w, "Please use https.", http.StatusBadRequest) // what a body held has been seen; do not let it be sent again
 		return true

@@ -57,7 +57,7 @@ var upgrade, webSocket = []string{"Upgrade"}, []string{"websocket"}
 func (c *call) finish(h http.Header) {
 	if c.body != nil && c.in.ProtoMajor == 1 && (!c.body.whole.Load() || len(c.in.TransferEncoding) > 0) {
 		// What is left of the body may be anything, and nobody looks at it any more: no next request can be behind it. Behind
-		// a chunked one neither, see Gateway.ServeHTTP.
+		// a chunked one neither, see Gateway.serve.
 		h["Connection"] = closeConnection
 	}
 	c.upstream.proxy.finish(c.Exchange, c.in, c.session, c.upstream.route.Auth == AuthOptional || c.bearer != nil)
