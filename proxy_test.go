@@ -1326,6 +1326,54 @@ func TestProxy_AnonymousStreamsAreBounded(t *testing.T) {
 	}
 }
 
+// An upstream may answer the handshake of a WebSocket with another stream. That is one stream, for as long as it is open; and what the
+// upstream may not say in a trailer it may not say in this one either.
+func TestProxy_P9_HandshakeAnsweredWithAStream(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(c *cloakroom.Config) { c.Anonymous = cloakroom.AnonymousOptions{StreamsPer: 1} })
+	r.answerWith(func(w http.ResponseWriter, req *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		w.Header().Set("Trailer", "Clear-Site-Data, X-Sum")
+		_, _ = io.WriteString(w, "data: 1\n\n")
+		w.Header().Set("Clear-Site-Data", `"*"`)
+		w.Header().Set("X-Sum", "1")
+	})
+	ask := func(path, cookies string) *http.Response {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), "GET", r.server.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = "app.example.com"
+		req.Header = http.Header{"Sec-Fetch-Site": {"same-origin"}, "Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Origin": {appURL}}
+		if cookies != "" {
+			req.Header.Set("Cookie", cookies)
+		}
+		res, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if _, err := io.ReadAll(res.Body); err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	for path, cookies := range map[string]string{"/open/events": "", "/page/events": r.browser().signIn().cookie()} {
+		for range 3 {
+			res := ask(path, cookies)
+			if res.StatusCode != http.StatusOK || res.Trailer.Get("X-Sum") != "1" || res.Trailer.Get("Clear-Site-Data") != "" {
+				t.Fatalf("%s: %d %v", path, res.StatusCode, res.Trailer)
+			}
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := r.gateway.Close(ctx); err != nil { // it waits for every stream that is open
+		t.Errorf("a stream that ended is waited for: %v", err)
+	}
+}
+
 // A server that shuts down lets its streams go: sockets are told that they may come back, event streams break off.
 func TestProxy_DrainEndsStreams(t *testing.T) {
 	t.Parallel()

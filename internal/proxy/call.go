@@ -138,14 +138,14 @@ func (c *call) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return s, buffered, nil
 }
 
-// serveSocket forwards a WebSocket, which ends with its session: the page is told first, then the upstream is let go.
+// serveSocket forwards a WebSocket, which ends with its session: the page is told first, then the upstream is let go. An upstream may
+// answer with something else: that is watched as well, and once.
 func (c *call) serveSocket() {
 	over, end, err := c.watch(c.in.Context())
 	if err != nil {
 		c.upstream.proxy.turnAway(c.Exchange, c.in, err)
 		return
 	}
-	defer end()
 	ctx, cancel := context.WithCancelCause(c.in.Context())
 	defer cancel(nil)
 	stop := context.AfterFunc(over, func() {
@@ -154,8 +154,8 @@ func (c *call) serveSocket() {
 		}
 		cancel(context.Cause(over))
 	})
-	defer stop()
-	c.upstream.reverse.ServeHTTP(c, c.request(ctx))
+	c.unwatch = func() { stop(); end() }
+	c.forward(ctx)
 }
 
 // takeBody puts the route's limit on the request's body, and reports whether the request may go on.

@@ -196,7 +196,7 @@ func modify(res *http.Response) error {
 			h[name] = []string{c.upstream.public(locations[0])}
 		}
 	}
-	if kind := h["Content-Type"]; res.StatusCode == http.StatusOK && len(kind) > 0 && isStream(kind[0]) {
+	if kind := h["Content-Type"]; c.unwatch == nil && res.StatusCode == http.StatusOK && len(kind) > 0 && isStream(kind[0]) {
 		over, end, err := c.watch(c.in.Context())
 		if err != nil {
 			return err
