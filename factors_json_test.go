@@ -252,3 +252,31 @@ func TestFactorsJSON_U10_CrossSite(t *testing.T) {
 		}
 	}
 }
+
+// Whoever is signed in brings what csrf asks for, too; where a session begins there is nothing to bring yet.
+func TestFactorsJSON_X8_CSRF(t *testing.T) {
+	for _, mode := range []string{"header", "token"} {
+		t.Run(mode, func(t *testing.T) {
+			r := newRig(t, withAccounts(t, byCSRF(mode)))
+			b := r.browser().enrolled()
+			proof := map[string]string{"current_password": adasPassword}
+			for _, token := range map[string][]string{"header": {""}, "token": {"", "1"}}[mode] {
+				p := b.sendJSON("/auth/authenticator", proof, func(q *request) {
+					if token != "" {
+						q.header.Set("X-CSRF-Token", token)
+					}
+				})
+				if p.Status != http.StatusForbidden || p.code(t) != session.CrossSite {
+					t.Errorf("with %q: %d %s", token, p.Status, p.Body)
+				}
+			}
+			token := "1"
+			if mode == "token" {
+				token = b.csrfToken()
+			}
+			if p := b.sendJSON("/auth/authenticator", proof, func(q *request) { q.header.Set("X-CSRF-Token", token) }); p.Status != http.StatusOK {
+				t.Errorf("%d %s", p.Status, p.Body)
+			}
+		})
+	}
+}

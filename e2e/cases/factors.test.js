@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { dirname } from 'node:path'
+import { promisify } from 'node:util'
 import { authenticator, code } from '../lib/authenticator.js'
 import { secrets } from '../lib/leaks.js'
 import { pair } from '../lib/pair.js'
+import { run, until } from '../lib/run.js'
 import { both, newPerson, openChromium, query, shows, smoke, test } from '../lib/stage.js'
 
 const password = 'correct horse battery'
@@ -122,4 +126,29 @@ both('my devices: another one is signed out, then all of them', async t => {
   await page.getByRole('button', { name: 'Sign out everywhere' }).click()
   await page.waitForURL('**/auth/signed-out**')
   assert.equal(await stage.ticket(), undefined)
+})
+
+test('T7 U13 who has lost app and passkeys: an operator takes them away, sessions end, and the password signs in', async t => {
+  const stage = await openChromium(t, { accounts: {} })
+  const page = await stage.tab()
+  await authenticator(page)
+  await join(page, stage.app)
+  await addPasskey(page, 'lost phone')
+  await page.getByRole('link', { name: 'Set up' }).click()
+  await page.getByLabel('Password').fill(password)
+  await page.getByRole('button', { name: 'Continue' }).click()
+  await page.locator('#code').fill(code(await page.locator('.secret').textContent()))
+  await page.getByRole('button', { name: 'Turn on' }).click()
+  for (const one of await page.locator('.codes code').allTextContents()) secrets.set(one, 'recovery code')
+  const ticket = await stage.ticket()
+
+  const { stderr } = await promisify(execFile)(run.binary, ['users', 'reset', ann, '--factors', '--config', stage.gateway.config], { cwd: dirname(stage.gateway.config) })
+  assert.match(stderr, /"reason":"factors, by an operator"/)
+  await until('the sessions to end', async () => !await stage.gateway.knows(ticket))
+  await page.goto(`${stage.app}/auth/login?return_to=/auth/account`)
+  await page.getByLabel('E-mail address').fill(ann)
+  await page.getByLabel('Password').fill(password)
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click()
+  await page.getByText('Not set up').waitFor()
+  assert.equal(await page.getByText('lost phone').count(), 0)
 })
