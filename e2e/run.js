@@ -18,7 +18,7 @@ const slow = new Set(['rotation.test.js', 'lab.test.js', 'lab-browsers.test.js']
 
 const here = import.meta.dirname
 const folder = resolve(here, process.env.E2E_CASES ?? 'cases')
-const once = new Set(['lab.test.js', 'lab-browsers.test.js', 'limits.test.js']) // about all pairs, or none: they run over the default pair alone
+const once = new Set(['demo.test.js', 'lab.test.js', 'lab-browsers.test.js', 'limits.test.js']) // about all pairs, or none: they run over the default pair alone
 const all = process.argv.includes('--all')
 const wanted = process.argv.slice(2).filter(word => word !== '--all')
 const names = readdirSync(folder).filter(file => file.endsWith('.test.js'))
