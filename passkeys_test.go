@@ -12,6 +12,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom"
 	"github.com/cloakroom-go/cloakroom/passkeys"
+	"github.com/cloakroom-go/cloakroom/session"
 )
 
 func withPasskeys(t *testing.T, change func(*cloakroom.Config)) func(*cloakroom.Config) {
@@ -247,15 +248,48 @@ func TestPasskeys_U8_MakingIsBoundToTheSession(t *testing.T) {
 	if p := b.post(action, "cross-site", fields); p.Status != http.StatusForbidden {
 		t.Errorf("from another site: %d", p.Status)
 	}
-	// What a failed try spent is spent: the page asks anew.
+	// What another tried spent nothing. It is good once, for whatever key.
+	if p := b.post(action, "same-origin", fields); p.Header.Get("Location") != "/auth/account?done=passkey" {
+		t.Errorf("%d %s", p.Status, p.Body)
+	}
+	_, spare := newDevice().makes(t, b.fill(b.visit("/auth/account/passkey"), form))
+	fields.Set("response", spare.Get("response"))
 	if p := b.post(action, "same-origin", fields); p.Status != http.StatusUnprocessableEntity {
 		t.Errorf("a ceremony that was used: %d", p.Status)
 	}
-	if p := b.adds(phone, "phone", nil); p.URL != "/auth/account?done=passkey" {
-		t.Errorf("%d %s", p.Status, p.Body)
-	}
 	if p := b.adds(phone, "the same again", nil); p.Status != http.StatusUnprocessableEntity {
 		t.Errorf("the same key twice: %d %s", p.Status, p.URL)
+	}
+}
+
+// Nobody fills the store with ceremonies that never were: of those that come to nothing nothing is kept.
+func TestPasskeys_U13_MadeUpOnesLeaveNothing(t *testing.T) {
+	r := newRig(t, withPasskeys(t, nil))
+	b := r.browser().join()
+	records := func() int {
+		t.Helper()
+		all, err := r.store.Scan(t.Context(), session.ID{}, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	stranger := r.browser()
+	action, _, fields := stranger.visit("/auth/login").ceremony(t)
+	before := records()
+	for i := range 5 {
+		fields.Set("passkey", strings.Repeat("x", i))
+		fields.Set("response", "{}")
+		if p := stranger.post(action, "same-origin", fields); p.Status != http.StatusUnprocessableEntity {
+			t.Fatalf("%d %s", p.Status, p.Body)
+		}
+		made := map[string]any{"ceremony": strings.Repeat("x", i), "response": map[string]string{}}
+		if p := b.sendJSON("/auth/passkeys/finish", made); p.code(t) != session.WrongPasskey {
+			t.Fatalf("%d %s", p.Status, p.Body)
+		}
+	}
+	if after := records(); after != before {
+		t.Errorf("%d records, before there were %d", after, before)
 	}
 }
 

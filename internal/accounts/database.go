@@ -100,6 +100,20 @@ func (t *transaction) hold(ctx context.Context, account string) error {
 	return err
 }
 
+// holdAsIs is hold for what is added to an account on the word of somebody who proved who they are before. Conflict: its credentials were
+// changed since, or it was disabled.
+func (t *transaction) holdAsIs(ctx context.Context, account *Account, op string) error {
+	if err := t.hold(ctx, account.ID); err != nil {
+		return err
+	}
+	var as int
+	err := t.QueryRowContext(ctx, "SELECT COUNT(*) FROM account WHERE id = ? AND epoch = ? AND disabled = 0", account.ID, account.epoch).Scan(&as)
+	if err == nil && as == 0 {
+		err = session.Fail(session.Conflict, op, "the account was changed at the same time")
+	}
+	return err
+}
+
 // state is what PostgreSQL says of an error (SQLSTATE), "" of others.
 func state(err error) string {
 	var answer interface{ SQLState() string }

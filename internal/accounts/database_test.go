@@ -206,7 +206,7 @@ func TestDatabase_CountsOfManyAtOnce(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				return a.AddPasskey(ctx, ann, "session", "", c.Sealed, "response")
+				return a.AddPasskey(ctx, ann, "session", "", c.Sealed, "response", func() error { return nil })
 			}
 			for range MostPasskeys - 1 {
 				if err := add(a); err != nil {

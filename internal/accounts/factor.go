@@ -173,10 +173,11 @@ func (a *Accounts) Accept(ctx context.Context, account *Account, sessionID, seal
 	return codes, err
 }
 
-// RenewRecovery replaces the recovery codes that are left.
+// RenewRecovery replaces the recovery codes that are left. Conflict: the account was changed at the same time.
 func (a *Accounts) RenewRecovery(ctx context.Context, account *Account) (codes []string, err error) {
-	err = a.db.within(ctx, "renew recovery codes", func(ctx context.Context, tx *transaction) error {
-		if err := tx.hold(ctx, account.ID); err != nil {
+	const op = "renew recovery codes"
+	err = a.db.within(ctx, op, func(ctx context.Context, tx *transaction) error {
+		if err := tx.holdAsIs(ctx, account, op); err != nil {
 			return err
 		}
 		codes, err = replaceRecovery(ctx, tx, account)

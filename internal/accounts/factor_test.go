@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -325,4 +326,46 @@ func TestResetFactors_U13_BackToThePassword(t *testing.T) {
 		t.Errorf("ended %v, %v", ended, err)
 	}
 	wantCode(t, a.ResetFactors(ctx, "nobody"), session.None)
+}
+
+// What was begun before the person's credentials changed is over: whoever had the password then adds nothing that outlives the change.
+func TestChange_U8_EndsWhatIsUnderWay(t *testing.T) {
+	ctx := context.Background()
+	for name, change := range map[string]func(a *Accounts, account *Account) error{
+		"factors reset":  func(a *Accounts, account *Account) error { return a.ResetFactors(ctx, account.ID) },
+		"password reset": func(a *Accounts, account *Account) error { return a.Reset(ctx, account, "another long password") },
+		"disabled":       func(a *Accounts, account *Account) error { return a.Disable(ctx, account.ID) },
+		"disabled and let in again": func(a *Accounts, account *Account) error {
+			return errors.Join(a.Disable(ctx, account.ID), a.Enable(ctx, account.ID))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := open(t, func(o *Options) { o.Passkeys = anyPasskey{} })
+			before := a.mustRegister(t, ada)
+			c, err := a.NewPasskey(ctx, before, "session")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := change(a, before); err != nil {
+				t.Fatal(err)
+			}
+			after, err := a.Of(ctx, before.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			spent := false
+			spend := func() error { spent = true; return nil }
+			wantCode(t, a.AddPasskey(ctx, after, "session", "", c.Sealed, "response", spend), session.WrongPasskey)
+			if spent {
+				t.Error("a ceremony that is none was spent")
+			}
+			// As one who looked at the account right before the change.
+			wantCode(t, a.AddPasskey(ctx, before, "session", "", c.Sealed, "response", spend), session.Conflict)
+			_, err = a.RenewRecovery(ctx, before)
+			wantCode(t, err, session.Conflict)
+			if keys, err := a.Passkeys(ctx, after); err != nil || len(keys) != 0 {
+				t.Errorf("%d passkeys, %v", len(keys), err)
+			}
+		})
+	}
 }

@@ -44,7 +44,7 @@ type Passkey struct {
 // Ceremony is what the browser is to do, and what has to come back with its result.
 type Ceremony struct {
 	Options string // JSON, for navigator.credentials
-	Sealed  string // good for 5 minutes, for whom it was made; the caller sees to it that it is used once
+	Sealed  string // good for 5 minutes, for whom it was made, and once: spend of AddPasskey and SignInByPasskey sees to that
 }
 
 type ceremony struct {
@@ -93,13 +93,14 @@ func (a *Accounts) NewPasskey(ctx context.Context, account *Account, sessionID s
 		return Ceremony{}, session.Fail(session.BadRequest, op, "there are %d already", len(known))
 	}
 	options, pending, err := a.o.Passkeys.Create(a.base.Hostname(), a.origin, []byte(account.ID), account.Identifier(a.o.Login), known)
-	return a.ceremony(options, pending, err, "create\x00"+account.ID+"\x00"+sessionID)
+	return a.ceremony(options, pending, err, "create\x00"+offeredTo(account, sessionID))
 }
 
-// AddPasskey finishes what NewPasskey began. WrongPasskey: the response is not that of this ceremony, or not good.
-func (a *Accounts) AddPasskey(ctx context.Context, account *Account, sessionID, name, sealed, response string) error {
+// AddPasskey finishes what NewPasskey began. spend is asked whether it may, once the response is known to be good: what is made up leaves
+// nothing. WrongPasskey: the response is not that of this ceremony, or not good; Conflict: the account was changed at the same time.
+func (a *Accounts) AddPasskey(ctx context.Context, account *Account, sessionID, name, sealed, response string, spend func() error) error {
 	const op = "add passkey"
-	pending, err := a.pendingOf(op, sealed, response, "create\x00"+account.ID+"\x00"+sessionID)
+	pending, err := a.pendingOf(op, sealed, response, "create\x00"+offeredTo(account, sessionID))
 	if err != nil {
 		return err
 	}
@@ -113,8 +114,11 @@ func (a *Accounts) AddPasskey(ctx context.Context, account *Account, sessionID, 
 	if err != nil {
 		return &session.Error{Code: session.WrongPasskey, Op: op, Err: err}
 	}
+	if err := spend(); err != nil {
+		return err
+	}
 	return a.db.within(ctx, op, func(ctx context.Context, tx *transaction) error {
-		if err := tx.hold(ctx, account.ID); err != nil {
+		if err := tx.holdAsIs(ctx, account, op); err != nil {
 			return err
 		}
 		var known int
@@ -192,9 +196,9 @@ func (a *Accounts) AskPasskey(p session.Pending) (Ceremony, error) {
 	return a.ceremony(options, pending, err, "ask\x00"+p.Challenge())
 }
 
-// SignInByPasskey finishes what AskPasskey began for the same login. WrongPasskey is the one answer to an unknown passkey, one that does
+// SignInByPasskey finishes what AskPasskey began for the same login. spend is that of AddPasskey. WrongPasskey is the one answer to an unknown passkey, one that does
 // not verify its person, a copy, and a disabled account.
-func (a *Accounts) SignInByPasskey(ctx context.Context, p session.Pending, sealed, response string) (*Account, error) {
+func (a *Accounts) SignInByPasskey(ctx context.Context, p session.Pending, sealed, response string, spend func() error) (*Account, error) {
 	const op = "sign in with passkey"
 	pending, err := a.pendingOf(op, sealed, response, "ask\x00"+p.Challenge())
 	if err != nil {
@@ -217,6 +221,9 @@ func (a *Accounts) SignInByPasskey(ctx context.Context, p session.Pending, seale
 			return nil, err
 		}
 		return nil, &session.Error{Code: session.WrongPasskey, Op: op, Err: err}
+	}
+	if err := spend(); err != nil {
+		return nil, err
 	}
 	account, err := a.db.byID(ctx, owner)
 	if err != nil {

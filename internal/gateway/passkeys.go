@@ -20,14 +20,16 @@ const passkeyPath = accounts.SignInPath + "/passkey"
 // ceremonyNote is how long it is remembered that a ceremony was used: longer than one may take.
 const ceremonyNote = 10 * time.Minute
 
-// once sees to it that what came back from a ceremony is looked at once, whatever comes of it.
-func (g *Gateway) once(r *http.Request, sealed string) error {
-	name := seal.Hash("passkey ceremony", []byte(sealed))
-	err := g.Notes.Put(r.Context(), "passkey", string(name[:]), nil, ceremonyNote)
-	if session.CodeOf(err) == session.Conflict {
-		return &session.Error{Code: session.WrongPasskey, Op: "use passkey", Err: err}
+// once sees to it that a ceremony comes to something once.
+func (g *Gateway) once(r *http.Request, sealed string) func() error {
+	return func() error {
+		name := seal.Hash("passkey ceremony", []byte(sealed))
+		err := g.Notes.Put(r.Context(), "passkey", string(name[:]), nil, ceremonyNote)
+		if session.CodeOf(err) == session.Conflict {
+			return &session.Error{Code: session.WrongPasskey, Op: "use passkey", Err: err}
+		}
+		return err
 	}
-	return err
 }
 
 // passkeyChoice is the way in beside the password; nil where there is none.
@@ -68,12 +70,9 @@ func (g *Gateway) takePasskey(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// byPasskey looks at what came of a ceremony, once, and writes down what came of that.
+// byPasskey looks at what came of a ceremony, and writes down what came of that.
 func (g *Gateway) byPasskey(r *http.Request, pending session.Pending, sealed, response string) (*accounts.Account, error) {
-	if err := g.once(r, sealed); err != nil {
-		return nil, err
-	}
-	account, err := g.Accounts.SignInByPasskey(r.Context(), pending, sealed, response)
+	account, err := g.Accounts.SignInByPasskey(r.Context(), pending, sealed, response, g.once(r, sealed))
 	if err != nil {
 		g.recordAccount(r, audit.LoginFailed, account, string(session.CodeOf(err)))
 	}
@@ -130,10 +129,7 @@ func (g *Gateway) takeNewPasskey(w http.ResponseWriter, r *http.Request, s *sess
 
 // addPasskey keeps a passkey that a ceremony made.
 func (g *Gateway) addPasskey(r *http.Request, s *session.Session, account *accounts.Account, name, sealed, response string) error {
-	if err := g.once(r, sealed); err != nil {
-		return err
-	}
-	if err := g.Accounts.AddPasskey(r.Context(), account, s.LogID, name, sealed, response); err != nil {
+	if err := g.Accounts.AddPasskey(r.Context(), account, s.LogID, name, sealed, response, g.once(r, sealed)); err != nil {
 		return err
 	}
 	g.record(r, s.Event(audit.Changed, "passkey added"))
