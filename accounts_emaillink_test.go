@@ -140,7 +140,7 @@ func TestEmailLink_U6_U7_FiveTries(t *testing.T) {
 		}
 		wg.Wait()
 		for _, p := range answers {
-			if code := p.code(t); code != session.WrongCode && code != session.LinkOver {
+			if code := p.code(t); code != session.WrongCode && code != session.LinkOver && code != session.TooMany {
 				t.Errorf("%s: %d %s", identifier, p.Status, p.Body)
 			}
 		}
@@ -155,6 +155,52 @@ func TestEmailLink_U6_U7_FiveTries(t *testing.T) {
 		}
 	}
 	mail.None()
+}
+
+// Another mail is no new start for who guesses. Codes then wait, of an account or of none, and the person has the link.
+func TestEmailLink_U6_U7_ManyMails(t *testing.T) {
+	r, mail := byMail(t)
+	for _, identifier := range []string{adasAddress, "nobody@example.com"} {
+		known := identifier == adasAddress
+		begin := func(b *browser) (state, code string, l postbox.Letter) {
+			p := b.sendJSON("/auth/login/mail", map[string]string{"identifier": identifier})
+			if p.Status != http.StatusAccepted {
+				t.Fatalf("%s: %d %s", identifier, p.Status, p.Body)
+			}
+			if code = "123456"; known {
+				l = mail.Next()
+				code = codeIn(t, l)
+			}
+			return p.json(t)["state"].(string), code, l
+		}
+		send := func(b *browser, state, code string) *page {
+			return b.sendJSON("/auth/login/code", map[string]string{"state": state, "code": code})
+		}
+		guessing := r.browser()
+		for i := range 2 {
+			state, code, _ := begin(guessing)
+			for range 5 - 4*i {
+				if p := send(guessing, state, another(code)); p.code(t) != session.WrongCode && p.code(t) != session.LinkOver {
+					t.Fatalf("%s: %d %s", identifier, p.Status, p.Body)
+				}
+			}
+			if p := send(guessing, state, another(code)); i == 1 && (p.Status != http.StatusTooManyRequests || p.code(t) != session.TooMany || p.Header.Get("Retry-After") == "") {
+				t.Errorf("%s: a seventh guess: %d %s", identifier, p.Status, p.Body)
+			}
+		}
+		if !known {
+			continue
+		}
+		b := r.browser()
+		p := b.askMail(identifier)
+		l := mail.Next()
+		if p := b.fill(p, map[string]string{"code": codeIn(t, l)}); p.Status != http.StatusTooManyRequests || !strings.Contains(p.Body, "The link in the mail works all the same.") {
+			t.Errorf("the page: %d %s", p.Status, p.Body)
+		}
+		if p := b.fill(b.fromMail(linkIn(t, l)), nil); p.URL != "/page/" {
+			t.Errorf("the link: %d %s %s", p.Status, p.URL, p.Body)
+		}
+	}
 }
 
 func TestEmailLink_U9_JSON(t *testing.T) {

@@ -106,7 +106,8 @@ func (d *database) putCode(ctx context.Context, state string, of detail) error {
 }
 
 // SignInByCode returns the account whose code was mailed for a login. WrongCode: it is another; LinkOver: there is none any more, it was
-// tried too often, or took too long. Both are the same where there never was an account.
+// tried too often, or took too long; TooMany: too many of this address were wrong, in whatever login: wait, or follow the link. All are the
+// same where there never was an account.
 func (a *Accounts) SignInByCode(ctx context.Context, p session.Pending, code string) (*Account, error) {
 	const op = "sign in by code"
 	state := p.State()
@@ -114,11 +115,32 @@ func (a *Accounts) SignInByCode(ctx context.Context, p session.Pending, code str
 	if err != nil {
 		return nil, err
 	}
-	over := func(why string) (*Account, error) { return nil, session.Fail(session.LinkOver, op, "%s", why) }
 	if l.Tries >= CodeTries {
-		return over("it was tried too often")
+		return nil, session.Fail(session.LinkOver, op, "it was tried too often")
 	}
-	// A try is counted before the code is looked at, so that a hundred at once are a hundred.
+	// Five tries are for one mail, and who guesses asks for another.
+	taken, err := a.throttle.Code("mailed to " + l.Key)
+	if err != nil {
+		return nil, err
+	}
+	account, err := a.tryCode(ctx, l, state, code)
+	switch session.CodeOf(err) {
+	case "":
+		taken.Right()
+	case session.WrongCode, session.LinkOver:
+	case session.Conflict:
+		taken.TakeBack()
+		err = &session.Error{Code: session.WrongCode, Op: op, Err: err}
+	default:
+		taken.TakeBack()
+	}
+	return account, err
+}
+
+// tryCode is SignInByCode for a try that was counted. Conflict: another was tried at the same instant, and this one was not looked at.
+func (a *Accounts) tryCode(ctx context.Context, l *link, state, code string) (*Account, error) {
+	const op = "sign in by code"
+	// The code counts its tries before it is looked at, so that a hundred at once are a hundred.
 	before, err1 := json.Marshal(l.detail)
 	l.Tries++
 	after, err2 := json.Marshal(l.detail)
@@ -130,7 +152,7 @@ func (a *Accounts) SignInByCode(ctx context.Context, p session.Pending, code str
 		return nil, err
 	}
 	if rows == 0 {
-		return nil, session.Fail(session.WrongCode, op, "another was tried at the same instant")
+		return nil, session.Fail(session.Conflict, op, "another was tried at the same instant")
 	}
 	code = strings.Join(strings.Fields(code), "") // as people read it out
 	account, err := a.db.byKey(ctx, LoginEmail, l.Key)
@@ -140,7 +162,7 @@ func (a *Accounts) SignInByCode(ctx context.Context, p session.Pending, code str
 	same := subtle.ConstantTimeCompare([]byte(codeHash(state, code)), []byte(l.Code)) == 1
 	if !same || account == nil || !account.Disabled.IsZero() {
 		if l.Tries >= CodeTries {
-			return over("it was tried too often")
+			return nil, session.Fail(session.LinkOver, op, "it was tried too often")
 		}
 		return nil, session.Fail(session.WrongCode, op, "the code is another")
 	}

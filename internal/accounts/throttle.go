@@ -40,8 +40,8 @@ var (
 	addressRule = rule{free: 100, first: time.Second, most: time.Minute, forget: time.Hour, excuse: 30 * time.Second} // a whole office
 	// Registrations count whatever comes of them: an address is taken or is not, and a stranger would like to know.
 	registerRule = rule{free: 20, first: 10 * time.Second, most: 10 * time.Minute, forget: time.Hour}
-	// A code has six digits. Only who knows the password gets to guess one, so that the account itself may wait, wherever the tries come
-	// from: a day of them finds one code in some thousands.
+	// A code has six digits. Only who knows the password gets to guess one of an app, and who has one by mail has a link as well, so that the
+	// account itself may wait, wherever the tries come from: a day of them finds one code in some thousands.
 	codeRule = rule{free: 5, first: 30 * time.Second, most: 15 * time.Minute, forget: 24 * time.Hour}
 	// Mails count for whom they are for, account or not, and for who asks for them. Nobody is kept out by a stranger: the links of all of
 	// them work, and the wait for the next one is short.

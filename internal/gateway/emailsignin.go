@@ -28,7 +28,7 @@ func (g *Gateway) mailSignInEndpoints() []endpoint {
 		{"GET", accounts.LinkPath, document, g.mailLink, "Where the link in that mail leads. Opening it spends nothing."},
 		{"POST", accounts.LinkPath, entry, g.takeMailLink, "Its form: signs in, once."},
 		{"POST", "login/mail", entry, g.mailJSON, "The same for a front end with a form of its own: `{\"identifier\", \"remember\"?}`. 202 as above, with `state`, and a login cookie."},
-		{"POST", "login/code", entry, g.codeJSON, "… and `{\"state\", \"code\"}`, in the browser that asked: answered like `POST login`, or 202 with `{\"state\", \"step\"}` for `POST login/step` where the account has a second step. 422 `wrong_code`; 410 `link_over` after 5 tries or 10 minutes."},
+		{"POST", "login/code", entry, g.codeJSON, "… and `{\"state\", \"code\"}`, in the browser that asked: answered like `POST login`, or 202 with `{\"state\", \"step\"}` for `POST login/step` where the account has a second step. 422 `wrong_code`; 410 `link_over` after 5 tries or 10 minutes; 429 `too_many` after more of an address, of several mails."},
 	}
 }
 
@@ -88,7 +88,11 @@ func (g *Gateway) takeMail(w http.ResponseWriter, r *http.Request) error {
 func (g *Gateway) showMailCode(w http.ResponseWriter, pending session.Pending, identifier string, err error) {
 	status := 0
 	code := ui.Input{Name: "code", Label: "Code", Type: "text", Autocomplete: "one-time-code", Hint: "Six digits.", Digits: true}
-	if g.wrong(w, &status, err) != "" {
+	switch g.wrong(w, &status, err) {
+	case "":
+	case session.TooMany:
+		code.Wrong = sentence(err, accounts.LoginEmail) + " The link in the mail works all the same."
+	default:
 		code.Wrong = "This is another code. Please enter the one of the newest mail."
 	}
 	g.Answers.Pages.Form(w, status, ui.FormPage{
@@ -115,7 +119,7 @@ func (g *Gateway) takeMailCode(w http.ResponseWriter, r *http.Request) error {
 	switch code := session.CodeOf(err); {
 	case code == session.LinkOver:
 		return g.linkOver(w, r, err, ui.Link{URL: g.askMailURL(pending), Name: "Send another mail"})
-	case code == session.WrongCode:
+	case code == session.WrongCode || code == session.TooMany:
 		g.Answers.Note(r, err)
 		g.showMailCode(w, pending, form.Get("identifier"), err)
 		return nil
