@@ -89,9 +89,17 @@ func TestRegister_Off(t *testing.T) {
 
 func TestRegister_RefusesNamesThatBreakLines(t *testing.T) {
 	a := open(t, nil)
-	for _, name := range []string{"Ada\r\nX-Admin: 1", "Ada\x00", strings.Repeat("a", 201), "\xff"} {
+	for _, name := range []string{
+		"Ada\r\nX-Admin: 1", "Ada\x00", strings.Repeat("a", 201), "\xff",
+		"Ada\u009b31m", "Ada\u0085x", "Ada\u2028x", "\u202eadA", "\u2067Ada", // what terminals and lists would obey
+	} {
 		_, err := a.Add(context.Background(), Registration{Identifier: ada, Password: password, Name: name})
-		wantCode(t, err, session.BadRequest)
+		if wantCode(t, err, session.BadRequest); err == nil {
+			t.Errorf("%q is a name", name)
+		}
+	}
+	if _, err := a.Add(context.Background(), Registration{Identifier: ada, Password: password, Name: "نرگس‌خاتون 👩\u200d💻"}); err != nil {
+		t.Errorf("a name that is one: %v", err)
 	}
 }
 

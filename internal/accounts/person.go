@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -290,6 +291,10 @@ func formatOf(named string, first []byte) string {
 	return FormatCSV
 }
 
+// goodName reports whether name can be shown in a line of text. Nothing in it breaks the line, says anything to a terminal, or turns
+// around what follows.
 func goodName(name string) bool {
-	return len(name) <= mostDisplayName && utf8.ValidString(name) && !strings.ContainsFunc(name, func(c rune) bool { return c < ' ' || c == 0x7f })
+	return len(name) <= mostDisplayName && utf8.ValidString(name) && !strings.ContainsFunc(name, func(c rune) bool {
+		return unicode.In(c, unicode.Cc, unicode.Zl, unicode.Zp) || c >= '\u202a' && c <= '\u202e' || c >= '\u2066' && c <= '\u2069'
+	})
 }

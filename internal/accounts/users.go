@@ -7,6 +7,10 @@ import (
 	"errors"
 	"strings"
 	"time"
+	"unicode"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/cloakroom-go/cloakroom/internal/seal"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -56,7 +60,7 @@ func (a *Accounts) signInForeign(ctx context.Context, identifier, password, addr
 	if identifier == "" || len(identifier) > mostTyped || len(password) > mostPassword {
 		return nil, session.Fail(session.WrongCredentials, op, "longer than anybody's, or nothing")
 	}
-	attempt, pause, err := a.throttle.Attempt(strings.ToLower(identifier), address)
+	attempt, pause, err := a.throttle.Attempt(spelling(identifier), address)
 	if err != nil {
 		return nil, err
 	}
@@ -75,6 +79,17 @@ func (a *Accounts) signInForeign(ctx context.Context, identifier, password, addr
 	}
 	attempt.Right()
 	return account, nil
+}
+
+// spelling is how tries for an identifier of Users count. Databases take many spellings for the same: of upper case, with accents or without,
+// of full width, with characters that nobody sees. Here two people may count as one, and none has several names to guess by.
+func spelling(identifier string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.In(c, unicode.M, unicode.Z, unicode.C) {
+			return -1
+		}
+		return c
+	}, cases.Fold().String(norm.NFKD.String(identifier)))
 }
 
 // find returns somebody by their subject; nil: there is none.

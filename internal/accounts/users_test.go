@@ -66,3 +66,15 @@ func TestUsers_VersionIsNotTold(t *testing.T) {
 		t.Errorf("%q, %v", account.Epoch(), err)
 	}
 }
+
+// A table may take many spellings for one person, as databases do. They count as one name, whatever the table makes of them.
+func TestUsers_U7_SpellingsCountAsOne(t *testing.T) {
+	a := open(t, func(o *Options) { o.Users = &one{} })
+	last := error(nil)
+	for _, spelling := range []string{"jose", "JOSE", "jos\u00e9", "jose\u0301", "\uff4a\uff4f\uff53\uff45", "jo\u00adse", "jose\u200b", " jose\u00a0", "jo se"} {
+		_, last = a.SignIn(context.Background(), spelling, password, home)
+	}
+	wantCode(t, last, session.TooMany)
+	_, err := a.SignIn(context.Background(), "josef", password, home)
+	wantCode(t, err, session.WrongCredentials)
+}
