@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -32,7 +33,13 @@ func TestRun_Accounts(t *testing.T) {
 	ada.open(demo.url+"/auth/account").want(t, http.StatusOK, "Your account")
 	ada.open(demo.url+"/auth/sessions").want(t, http.StatusOK, `"current":true`)
 	newBrowser(t).open(demo.url+"/auth/login").want(t, http.StatusOK, "I forgot my password") // its letters are in the log
-	newBrowser(t).open(demo.url+"/lab/").want(t, http.StatusOK, "Hand in your tokens")        // the app; there is no laboratory
+	// Passkeys want a name, so the demonstration has one, whatever address was opened.
+	ada.open(demo.url+"/auth/account").want(t, http.StatusOK, "Passkeys")
+	byAddress := strings.Replace(demo.url, "localhost", "127.0.0.1", 1)
+	if home := newBrowser(t).open(byAddress+"/auth/login").want(t, http.StatusOK, "Sign in"); home.Request.URL.Hostname() != "localhost" {
+		t.Errorf("%s led to %s", byAddress, home.Request.URL)
+	}
+	newBrowser(t).open(demo.url+"/lab/").want(t, http.StatusOK, "Hand in your tokens") // the app; there is no laboratory
 	demo.stop()
 	if state, err := os.Stat(filepath.Join(dir, "demo-accounts.db")); err != nil || state.Mode().Perm() != 0o600 {
 		t.Errorf("the accounts: %v, %v", state, err)

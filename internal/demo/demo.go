@@ -19,6 +19,7 @@ import (
 	"github.com/cloakroom-go/cloakroom"
 	"github.com/cloakroom-go/cloakroom/audit"
 	"github.com/cloakroom-go/cloakroom/internal/demo/lab"
+	"github.com/cloakroom-go/cloakroom/session"
 	"github.com/cloakroom-go/cloakroom/store/sqlite"
 )
 
@@ -66,6 +67,9 @@ func Run(ctx context.Context, o Options, ready func(url string)) error {
 	}
 	// The store is first: it is locked by the one process that serves it, and so is everything beside it.
 	store, err := sqlite.Open(ctx, filepath.Join(o.Dir, "demo.db"))
+	if session.CodeOf(err) == session.Unavailable {
+		err = &session.Error{Code: session.Unavailable, Err: err, Hint: "if another demonstration runs, end it, or give this one a folder of its own: --dir FOLDER"}
+	}
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}

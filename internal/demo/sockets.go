@@ -72,6 +72,9 @@ func listen(o Options, l *ledger) (s sockets, err error) {
 		return s, err
 	}
 	port := front.Addr().(*net.TCPAddr).Port
+	if o.Accounts && net.ParseIP(host) != nil {
+		host = "localhost" // browsers make passkeys for a name only
+	}
 	s.url = "http://" + net.JoinHostPort(host, strconv.Itoa(port))
 	if port == 80 {
 		s.url = "http://" + host

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/audit"
 	"github.com/cloakroom-go/cloakroom/internal/demo/lab"
+	"github.com/cloakroom-go/cloakroom/internal/origin"
 )
 
 const (
@@ -160,7 +162,7 @@ func newFront(gateway *house, base *url.URL, j *journal, l *lab.Lab) *front {
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// One name, so that one cookie jar; and a page elsewhere whose name resolves to this address gets nothing.
 	if r.Host != f.url.Host {
-		if r.Method == http.MethodGet && r.Host == "localhost:"+f.url.Port() {
+		if name, port, err := net.SplitHostPort(r.Host); err == nil && r.Method == http.MethodGet && origin.IsLocal(name) && port == f.url.Port() {
 			http.Redirect(w, r, f.url.String()+r.URL.RequestURI(), http.StatusTemporaryRedirect)
 			return
 		}

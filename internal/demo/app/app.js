@@ -17,8 +17,8 @@ const devices = startDevices(client, { failed: () => say("That device could not 
 /** Shows who is signed in, or the way to sign in. */
 function show(session) {
   const { authenticated, user = {} } = session;
-  const name = user.name || user.preferred_username || user.sub || "";
-  const said = { name, email: user.email ?? "", initial: [...name][0] ?? "?" };
+  const name = user.name || user.preferred_username || user.email || user.sub || "";
+  const said = { name, email: user.email === name ? "" : user.email ?? "", initial: [...name][0] ?? "?" };
   for (const element of document.querySelectorAll("[data-person]")) {
     element.textContent = said[element.dataset.person];
   }
