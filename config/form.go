@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -361,6 +362,17 @@ func hasPassword(dsn string) bool {
 	return there || u.Query().Has("password")
 }
 
+// howToWrite says how a file comes about that is not there yet.
+func (f *form) howToWrite(key, name string, missing error) string {
+	switch {
+	case !errors.Is(missing, fs.ErrNotExist):
+		return ""
+	case key == "keys":
+		return "; make one: (umask 077; cloakroom keys new > " + f.beside(name) + ")"
+	}
+	return "; write it there: (umask 077; cat > " + f.beside(name) + "), paste it, Enter, Ctrl-D"
+}
+
 // open reads a secret, and returns the file that it was in.
 func (f *form) open(into *secret, key string, v value, rules []rule) (file string) {
 	at, from := v.at, ""
@@ -379,7 +391,7 @@ func (f *form) open(into *secret, key string, v value, rules []rule) (file strin
 		name := v.text
 		text, err := f.readSecret(name)
 		if err != nil {
-			f.wrong(v.at, "%s%s: %s", f.path, key, err)
+			f.wrong(v.at, "%s%s: %s%s", f.path, key, err, f.howToWrite(key, name, err))
 			return ""
 		}
 		v.text, v.raw = text, ""

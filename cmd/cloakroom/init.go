@@ -97,7 +97,7 @@ func initialize(path string, a answers) error {
 func create(path string, mode os.FileMode, text string) error {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if os.IsExist(err) {
-		return fmt.Errorf("%s exists already; nothing was written", path)
+		return hinted{fmt.Errorf("%s exists already; nothing was written", path), "go on with: cloakroom check; or write elsewhere: --config FOLDER/cloakroom.yaml"}
 	}
 	if err != nil {
 		return err

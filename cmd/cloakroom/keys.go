@@ -17,8 +17,7 @@ import (
 )
 
 func keysCommand() *cobra.Command {
-	keys := &cobra.Command{Use: "keys", Short: "Keys that seal cookies and records"}
-	keys.AddCommand(&cobra.Command{
+	fresh := &cobra.Command{
 		Use:   "new",
 		Short: "Print a fresh key",
 		Long: "Print a fresh key: 32 random bytes. Keep it in a file that only the gateway can read:\n\n" +
@@ -28,9 +27,9 @@ func keysCommand() *cobra.Command {
 			_, err := fmt.Fprintln(c.OutOrStdout(), cloakroom.NewKey())
 			return err
 		},
-	})
-	keys.AddCommand(rotateCommand(), listKeysCommand(), retireCommand(), csrfKeyCommand())
-	return keys
+	}
+	return group(&cobra.Command{Use: "keys", Short: "Keys that seal cookies and records"},
+		fresh, rotateCommand(), listKeysCommand(), retireCommand(), csrfKeyCommand())
 }
 
 // keyring is the configuration's keys, and where they are.

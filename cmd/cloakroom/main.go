@@ -43,13 +43,31 @@ func run() int {
 }
 
 func program() *cobra.Command {
-	c := &cobra.Command{
+	c := group(&cobra.Command{
 		Use:           "cloakroom",
 		Short:         "A gateway that keeps OAuth tokens out of browsers",
 		SilenceErrors: true,
 		SilenceUsage:  true,
+	}, serveCommand(), demoCommand(), initCommand(), checkCommand(), keysCommand(), usersCommand(), sessionsCommand(), versionCommand())
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return hinted{err, c.CommandPath() + " --help"} })
+	return c
+}
+
+// group makes c the name of other commands. Left alone cobra takes a misspelt one for a request for help, and succeeds.
+func group(c *cobra.Command, commands ...*cobra.Command) *cobra.Command {
+	c.Args = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		hint := c.CommandPath() + " --help"
+		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = "did you mean: " + c.CommandPath() + " " + near[0]
+		}
+		return hinted{fmt.Errorf("%s has no command %q", c.CommandPath(), args[0]), hint}
 	}
-	c.AddCommand(serveCommand(), demoCommand(), initCommand(), checkCommand(), keysCommand(), usersCommand(), sessionsCommand(), versionCommand())
+	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	c.SuggestionsMinimumDistance = 2
+	c.AddCommand(commands...)
 	return c
 }
 

@@ -18,13 +18,11 @@ import (
 )
 
 func sessionsCommand() *cobra.Command {
-	c := &cobra.Command{
+	return group(&cobra.Command{
 		Use:   "sessions",
 		Short: "See who is signed in at a running gateway, and end sessions",
 		Long:  "See who is signed in at a running gateway, and end sessions. It is asked over its control socket (control in the configuration).",
-	}
-	c.AddCommand(listCommand(), revokeCommand())
-	return c
+	}, listCommand(), revokeCommand())
 }
 
 // gatewayFlags say which gateway is asked.

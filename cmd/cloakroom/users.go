@@ -26,14 +26,12 @@ import (
 )
 
 func usersCommand() *cobra.Command {
-	users := &cobra.Command{
+	return group(&cobra.Command{
 		Use:   "users",
 		Short: "People of our own: the accounts of the configuration",
 		Long: "People of our own: the accounts of the configuration. These commands work on their database, whether or not a gateway runs.\n" +
 			"One that runs ends the sessions of whoever is disabled or reset within a second.",
-	}
-	users.AddCommand(addUserCommand(), listUsersCommand(), disableUserCommand(), enableUserCommand(), resetUserCommand(), importUsersCommand())
-	return users
+	}, addUserCommand(), listUsersCommand(), disableUserCommand(), enableUserCommand(), resetUserCommand(), importUsersCommand())
 }
 
 // directory is the accounts of a configuration.
@@ -100,12 +98,17 @@ func userCommand(use, short, long string, args cobra.PositionalArgs, run func(c 
 	return c
 }
 
-// inWords says what a person would be told who tried the same on a page.
+// inWords says what a person would be told who tried the same on a page, and to the operator what only operators can do.
 func inWords(err error) error {
-	switch code := session.CodeOf(err); code {
-	case session.BadIdentifier, session.IdentifierTaken, session.PasswordShort, session.PasswordLong, session.PasswordCommon:
-		_, title, text := answer.Words(code)
+	code := session.CodeOf(err)
+	_, title, text := answer.Words(code)
+	switch code {
+	case session.BadIdentifier, session.PasswordShort, session.PasswordLong, session.PasswordCommon:
 		return hinted{errors.New(title), text}
+	case session.IdentifierTaken:
+		return hinted{errors.New(title), "cloakroom users reset sets another password for it"}
+	case session.None:
+		return hinted{err, "cloakroom users list shows all there are"}
 	}
 	return err
 }
