@@ -173,6 +173,7 @@ type browser struct {
 	cookies map[string]*http.Cookie
 	refuses bool        // keeps no cookies at all
 	says    http.Header // of itself, with every request
+	largest int         // the most bytes that the header of an answer has had
 }
 
 func (r *rig) browser() *browser { return &browser{r: r, t: r.t, cookies: map[string]*http.Cookie{}} }
@@ -296,6 +297,11 @@ func (b *browser) do(q request) *page {
 		b.t.Fatal(err)
 	}
 	b.keep(res)
+	var head bytes.Buffer
+	res.Header.Write(&head)
+	b.mu.Lock()
+	b.largest = max(b.largest, head.Len())
+	b.mu.Unlock()
 	return &page{res.StatusCode, res.Header, string(body), q.path}
 }
 

@@ -2,7 +2,10 @@ package accounts
 
 import (
 	"context"
+	"crypto/elliptic"
+	"encoding/base64"
 	"fmt"
+	"math/big"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -132,8 +135,22 @@ func TestOpaque_U11_TellsNothingAndRestsNowhere(t *testing.T) {
 	}
 }
 
-// JWTs can be asked about too, and what was revoked is forgotten once it is over.
-func TestIntrospect_JWTs(t *testing.T) {
+// otherwise returns the same JWT with another signature that verifies as well: with (r, s) so does (r, n-s).
+func otherwise(t *testing.T, token string) string {
+	t.Helper()
+	dot := strings.LastIndexByte(token, '.')
+	signed, signature := token[:dot], token[dot+1:]
+	raw, err := base64.RawURLEncoding.DecodeString(signature)
+	if err != nil || len(raw) != 64 {
+		t.Fatalf("no ES256: %d bytes, %v", len(raw), err)
+	}
+	s := new(big.Int).SetBytes(raw[32:])
+	s.Sub(elliptic.P256().Params().N, s).FillBytes(raw[32:])
+	return signed + "." + base64.RawURLEncoding.EncodeToString(raw)
+}
+
+// JWTs can be asked about too, and what was revoked is forgotten once it is over. S10: revoked is the token, however its signature is written.
+func TestIntrospect_S10_JWTs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := open(t, func(o *Options) { o.APIs = APIs{"billing": apiSecret} })
 		account := a.mustRegister(t, ada)
@@ -142,13 +159,19 @@ func TestIntrospect_JWTs(t *testing.T) {
 		if err != nil || claims["active"] != true || claims["sub"] != account.ID {
 			t.Fatalf("%v, %v", claims, err)
 		}
+		twin := otherwise(t, token)
+		if claims, err := a.Introspect(context.Background(), twin); twin == token || err != nil || claims["active"] != true {
+			t.Fatalf("the other signature: %v, %v", claims, err)
+		}
 		for range 2 {
 			if err := a.RevokeToken(context.Background(), token); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if claims, err := a.Introspect(context.Background(), token); claims != nil || err != nil {
-			t.Errorf("revoked: %v, %v", claims, err)
+		for name, token := range map[string]string{"as it was": token, "with the other signature": twin} {
+			if claims, err := a.Introspect(context.Background(), token); claims != nil || err != nil {
+				t.Errorf("revoked, %s: %v, %v", name, claims, err)
+			}
 		}
 		_, err = a.VerifyAccess(context.Background(), token, somewhere.Origin)
 		wantCode(t, err, session.TokenInvalid)
