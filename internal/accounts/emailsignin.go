@@ -198,9 +198,10 @@ func (a *Accounts) SignInByLink(ctx context.Context, m *MailedSignIn) (*Account,
 	return m.Account, a.signedInByMail(ctx, m.l, m.Account)
 }
 
-// signedInByMail spends a link or a code, and every other one to sign in with of the account, and of the login. The address is verified.
+// signedInByMail spends a link or a code, and every other one to sign in with of the account, and of the login. The address is verified
+// where there is no other way in: whoever chose the password may have registered with the address of another, and would go on as its owner.
 func (a *Accounts) signedInByMail(ctx context.Context, l *link, account *Account) error {
-	now := time.Now().UTC().Truncate(time.Millisecond)
+	now, verified := time.Now().UTC().Truncate(time.Millisecond), false
 	err := a.db.within(ctx, "sign in by mail", func(ctx context.Context, tx *transaction) error {
 		if err := tx.hold(ctx, account.ID); err != nil {
 			return err
@@ -212,10 +213,12 @@ func (a *Accounts) signedInByMail(ctx context.Context, l *link, account *Account
 			account.ID, string(forSignIn), linkHash(codeName(l.State))); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, "UPDATE account SET email_verified = ? WHERE id = ? AND email_key = ? AND email_verified = 0", millis(now), account.ID, l.Key)
+		rows, err := affected(tx.ExecContext(ctx, "UPDATE account SET email_verified = ? WHERE id = ? AND email_key = ? AND email_verified = 0 "+
+			"AND password = '' AND NOT EXISTS (SELECT 1 FROM account_passkey WHERE account = account.id)", millis(now), account.ID, l.Key))
+		verified = rows > 0
 		return err
 	})
-	if err == nil && account.EmailVerified.IsZero() {
+	if err == nil && verified {
 		account.EmailVerified = now
 	}
 	return err

@@ -81,3 +81,80 @@ func TestLink_U9_FormSentTooLate(t *testing.T) {
 		wantCode(t, a.db.within(ctx, "spend", func(ctx context.Context, tx *transaction) error { return l.spend(ctx, tx) }), session.LinkOver)
 	})
 }
+
+// Somebody registered with the address of another, which no mail proved, and made a passkey. A mail that the other one reads verifies nothing
+// that they can go on to use: a link to sign in verifies no account that has other ways in, and one for a new password takes them away.
+func TestLink_U9_AddressOfAnother(t *testing.T) {
+	ctx := context.Background()
+	a := open(t, func(o *Options) { o.Passkeys = anyPasskey{} })
+	key, _ := emailKey(ada)
+	spend := func() error { return nil }
+	passkey := func(account *Account) {
+		t.Helper()
+		c, err := a.NewPasskey(ctx, account, "session")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.AddPasskey(ctx, account, "session", "", c.Sealed, "response", spend); err != nil {
+			t.Fatal(err)
+		}
+	}
+	signIn := func(account *Account) *Account {
+		t.Helper()
+		m, err := a.FindMailedSignIn(ctx, a.link(t, forSignIn, account, detail{Key: key}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.SignInByLink(ctx, m); err != nil {
+			t.Fatal(err)
+		}
+		if account, err = a.Of(ctx, account.ID); err != nil {
+			t.Fatal(err)
+		}
+		return account
+	}
+	reset := func(account *Account) (left int) {
+		t.Helper()
+		account, err := a.ResetPassword(ctx, a.link(t, forReset, account, detail{Key: key}), "quite another phrase")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if account, err = a.Of(ctx, account.ID); err != nil || account.EmailVerified.IsZero() {
+			t.Errorf("not verified by a new password: %v", err)
+		}
+		keys, err := a.Passkeys(ctx, account)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(keys)
+	}
+	account := a.mustRegister(t, ada)
+	if !signIn(account).EmailVerified.IsZero() {
+		t.Error("verified, and whoever registered has the password")
+	}
+	passkey(account)
+	if left := reset(account); left != 0 {
+		t.Errorf("after a new password there are %d passkeys", left)
+	}
+	// From now on all that there is is of whoever has the address.
+	if account, _ = a.Of(ctx, account.ID); account != nil {
+		passkey(account)
+		if left := reset(account); left != 1 {
+			t.Errorf("after another new password there are %d passkeys", left)
+		}
+	}
+	// Who has no other way in than the address has it.
+	if _, err := a.db.change(ctx, "import", "UPDATE account SET password = '', email_verified = 0 WHERE id = ?", account.ID); err != nil {
+		t.Fatal(err)
+	}
+	account, _ = a.Of(ctx, account.ID)
+	if !signIn(account).EmailVerified.IsZero() {
+		t.Error("verified, and there is a passkey")
+	}
+	if _, err := a.db.change(ctx, "import", "DELETE FROM account_passkey WHERE account = ?", account.ID); err != nil {
+		t.Fatal(err)
+	}
+	if signIn(account).EmailVerified.IsZero() {
+		t.Error("not verified, and the mail is the only way in")
+	}
+}

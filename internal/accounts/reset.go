@@ -77,7 +77,8 @@ func (a *Accounts) Resettable(ctx context.Context, token string) (*Account, erro
 }
 
 // ResetPassword sets a new password by a link, which is used up, with every other link of the account. A new epoch begins: the
-// caller ends the sessions. Whoever read the mail has the address, so it is verified. LinkOver: as of Resettable; PasswordShort and so
+// caller ends the sessions. Whoever read the mail has the address, so it is verified; passkeys from before that are removed, for whoever
+// made them never showed that it is theirs. LinkOver: as of Resettable; PasswordShort and so
 // on leave the link as it is.
 func (a *Accounts) ResetPassword(ctx context.Context, token, password string) (*Account, error) {
 	l, account, err := a.resettable(ctx, token)
@@ -100,6 +101,9 @@ func (a *Accounts) ResetPassword(ctx context.Context, token, password string) (*
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, "DELETE FROM account_link WHERE account = ?", account.ID); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "DELETE FROM account_passkey WHERE account = (SELECT id FROM account WHERE id = ? AND email_verified = 0)", account.ID); err != nil {
 			return err
 		}
 		return hit(tx.ExecContext(ctx, "UPDATE account SET password = ?, epoch = epoch + 1, "+
