@@ -442,6 +442,18 @@ func TestAccounts_PageThatWasOpenForLong(t *testing.T) {
 	t.Errorf("a browser without cookies is never told: %d %.300s", p.Status, p.Body)
 }
 
+// A page whose login is over begins another one. That counts as one, or anybody could begin them without end.
+func TestAccounts_BeginningAgainIsLimited(t *testing.T) {
+	r := newRig(t, withAccounts(t, func(c *cloakroom.Config) { c.Endpoints.LoginsPer = 3 }))
+	form := url.Values{"state": {"lost"}, "identifier": {adasAddress}, "password": {adasPassword}}
+	for i := range 5 {
+		want := map[bool]int{true: http.StatusBadRequest, false: http.StatusTooManyRequests}[i < 3]
+		if p := r.browser().post("/auth/sign-in", "same-origin", form); p.Status != want {
+			t.Errorf("the %d. time: %d, want %d: %.300s", i+1, p.Status, want, p.Body)
+		}
+	}
+}
+
 // Somebody who is disabled is out at the next request, in every browser, and cannot come back.
 func TestAccounts_T7_DisabledIsOutAtOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "accounts.db")

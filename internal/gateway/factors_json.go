@@ -249,8 +249,8 @@ func (g *Gateway) askPasskeyJSON(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(w, r, "begin passkey", &c); err != nil {
 		return err
 	}
-	if !g.limit.Allow(addressKey(telemetry.Of(r).Address)) {
-		return session.Fail(session.TooMany, "begin passkey", "too many logins from one address, or in all")
+	if err := g.mayBegin(r); err != nil {
+		return err
 	}
 	_, pending, err := g.Accounts.Begin(r.Context(), session.Intent{ReturnTo: "/", Remember: c.Remember})
 	if err != nil {

@@ -38,8 +38,8 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request, register bool) e
 	if err != nil {
 		return err
 	}
-	if !g.limit.Allow(addressKey(telemetry.Of(r).Address)) {
-		return session.Fail(session.TooMany, "begin login", "too many logins from one address, or in all")
+	if err := g.mayBegin(r); err != nil {
+		return err
 	}
 	intent, err := g.intent(r, query, register)
 	if err != nil {
@@ -54,6 +54,14 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request, register bool) e
 	g.record(r, audit.Event{Action: audit.LoginStarted, Provider: pending.Provider, Issuer: pending.Issuer})
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	http.Redirect(w, r, target.String(), http.StatusFound)
+	return nil
+}
+
+// mayBegin counts a login that somebody begins.
+func (g *Gateway) mayBegin(r *http.Request) error {
+	if !g.limit.Allow(addressKey(telemetry.Of(r).Address)) {
+		return session.Fail(session.TooMany, "begin login", "too many logins from one address, or in all")
+	}
 	return nil
 }
 

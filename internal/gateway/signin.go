@@ -147,6 +147,9 @@ func (g *Gateway) beginAgain(w http.ResponseWriter, r *http.Request, s *sheet, f
 	if round >= session.MaxRounds {
 		return session.Fail(session.LoginLoop, s.path, "no login cookie after %d pages", round)
 	}
+	if err := g.mayBegin(r); err != nil {
+		return err
+	}
 	query := url.Values{"return_to": {form.Get("return_to")}, "round": {strconv.Itoa(round)}, "remember": {form.Get("remember")}}
 	intent, err := g.intent(r, query, s == signingUp)
 	if err != nil {
