@@ -1,6 +1,7 @@
 package cloakroom_test
 
 import (
+	"encoding/json"
 	"maps"
 	"net/http"
 	"slices"
@@ -109,4 +110,89 @@ func TestBadInput_OneAnswerNeverA500(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Whatever comes into a field of the accounts' endpoints is no fault of ours, and whatever may be a secret is in no log and no header.
+func TestBadInput_G3_AccountsNeverA500(t *testing.T) {
+	t.Parallel()
+	const canary = "canary-of-the-coal-mine"
+	odd := map[string]any{
+		"nul": canary + "\x00", "surrogate": json.RawMessage(`"` + canary + `\ud800"`), "controls": canary + "\r\nX: 1\u0085\u2028\u202e",
+		"long": canary + strings.Repeat("ü", 4000), "object": map[string]any{"a": canary},
+	}
+	for path, fields := range map[string][]string{
+		"login": {"identifier", "password", "code", "remember"}, "login/mail": {"identifier"}, "login/code": {"state", "code"}, "login/step": {"state", "step", "code"},
+		"login/passkey": {"remember"}, "login/passkey/finish": {"state", "ceremony", "response"}, "register": {"identifier", "password", "name"},
+		"password": {"current_password", "new_password"}, "password/forgot": {"identifier"}, "password/reset": {"token", "password"},
+		"email": {"current_password", "email", "code"}, "email/confirm": {"token", "password"}, "recovery-codes": {"current_password", "code"},
+		"authenticator": {"current_password", "code"}, "authenticator/confirm": {"offer", "code"}, "authenticator/remove": {"current_password", "code"},
+		"passkeys": {"current_password", "code"}, "passkeys/finish": {"ceremony", "name", "response"}, "passkeys/remove": {"current_password", "id", "code"},
+		"sign-in form": {"state", "identifier", "password"}, "sign-in/code form": {"state", "step", "code"}, "sign-in/passkey form": {"state", "passkey", "response"},
+		"sign-in/mail form": {"state", "identifier"}, "sign-in/mail/code form": {"state", "code"}, "sign-in/link form": {"token"}, "sign-up form": {"state", "identifier", "password"},
+		"forgot-password form": {"identifier", "state"}, "reset-password form": {"token", "password"}, "verify-email form": {"token", "password"},
+		"account/password form": {"current_password", "new_password"}, "account/authenticator form": {"password", "code", "offer"},
+		"account/passkey form": {"password", "name", "passkey", "response"}, "account/passkey-remove form": {"password", "id"}, "account/email form": {"email", "password"},
+		"account/device form": {"id"},
+	} {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, withPasskeys(t, func(c *cloakroom.Config) {
+				c.Accounts.Mail, c.Accounts.EmailLink, c.Accounts.VerifyEmailOff = &cloakroom.MailOptions{Server: "127.0.0.1:1", From: "a@example.com"}, true, true
+			}))
+			for kind, v := range odd { // each with somebody of their own: nobody's guesses make another wait
+				usual := map[string]any{
+					"identifier": kind + "@example.com", "password": adasPassword, "current_password": adasPassword, "email": "other@example.com", "remember": true,
+				}
+				b := r.browser()
+				if p := b.sendJSON("/auth/register", map[string]any{"identifier": usual["identifier"], "password": adasPassword}); p.Status != http.StatusOK {
+					t.Fatalf("%d %s", p.Status, p.Body)
+				}
+				for _, field := range fields {
+					p := b.odd(path, fields, usual, field, v)
+					if p.Status >= 500 && p.Status != http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
+						t.Errorf("%s in %s: %d %.300s", kind, field, p.Status, p.Body)
+					}
+					for name, values := range p.Header {
+						if name == "X" || strings.Contains(strings.Join(values, ""), canary) {
+							t.Errorf("%s in %s: %s: %q", kind, field, name, values)
+						}
+					}
+				}
+			}
+			for line := range strings.Lines(r.logs.String()) {
+				if strings.Contains(line, canary) || strings.Contains(line, "level=ERROR") && !strings.Contains(line, "code=mail_down") { // there is no mail server
+					t.Errorf("log: %s", line)
+				}
+			}
+		})
+	}
+}
+
+// odd sends what is usual to an endpoint, with something else in one field.
+func (b *browser) odd(path string, fields []string, usual map[string]any, field string, v any) *page {
+	b.t.Helper()
+	body := map[string]any{}
+	for _, name := range fields {
+		if body[name] = usual[name]; body[name] == nil {
+			body[name] = "x"
+		}
+	}
+	page, isForm := strings.CutSuffix(path, " form")
+	if !isForm {
+		body[field] = v
+		return b.sendJSON("/auth/"+path, body)
+	}
+	from := "/auth/login"
+	if strings.HasPrefix(page, "account/") {
+		from = "/auth/account/password"
+	}
+	_, form := b.visit(from).form(b.t)
+	for _, name := range fields {
+		if name != "state" || !form.Has(name) {
+			form.Set(name, body[name].(string))
+		}
+	}
+	text, _ := v.(string)
+	form.Set(field, text)
+	return b.post("/auth/"+page, "same-origin", form)
 }
