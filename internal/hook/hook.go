@@ -94,9 +94,14 @@ func (h *Hook) SignIn(ctx context.Context, identifier, password string) (*accoun
 	return h.ask(ctx, question{Type: "sign_in", Identifier: identifier, Password: password})
 }
 
-// Find asks for somebody as they are now.
+// Find asks for somebody as they are now. What is no answer says nothing of them, be it a page of somebody's on the way: that is
+// ProviderDown, which ends nobody's session.
 func (h *Hook) Find(ctx context.Context, subject string) (*accounts.User, error) {
-	return h.ask(ctx, question{Type: "find", Subject: subject})
+	u, err := h.ask(ctx, question{Type: "find", Subject: subject})
+	if session.CodeOf(err) == session.ProviderLied {
+		err = &session.Error{Code: session.ProviderDown, Op: op, Err: err, Hint: session.HintOf(err)}
+	}
+	return u, err
 }
 
 // probeEvery is how often the hook is asked at most whether it is there.
