@@ -370,6 +370,54 @@ func (anyPasskey) Asked(string, string, []byte, []byte, func([]byte) ([]byte, []
 	return nil, nil, nil
 }
 
+// named is anyPasskey that tells by which handle an account is known to it.
+type named struct {
+	anyPasskey
+	handles *[][]byte
+}
+
+func (n named) Create(host, origin string, handle []byte, name string, known [][]byte) (options, pending []byte, err error) {
+	*n.handles = append(*n.handles, handle)
+	return n.anyPasskey.Create(host, origin, handle, name, known)
+}
+
+func (n named) Asked(_, _ string, _, _ []byte, find func([]byte) ([]byte, []byte, error)) (id, changed []byte, err error) {
+	handle, _, err := find([]byte("id"))
+	*n.handles = append(*n.handles, handle)
+	return nil, nil, err
+}
+
+// A browser takes no handle of more than 64 bytes (WebAuthn §5.4.3), and people bring subjects of up to 128 along.
+func TestPasskey_HandleOfALongSubject(t *testing.T) {
+	ctx := context.Background()
+	for _, subject := range []string{strings.Repeat("s", 64), strings.Repeat("s", 65), strings.Repeat("s", mostSubject)} {
+		var handles [][]byte
+		a := open(t, func(o *Options) { o.Passkeys = named{handles: &handles} })
+		if done, err := a.Import(ctx, strings.NewReader(`{"sub":"`+subject+`","email":"`+ada+`"}`), ImportOptions{}); err != nil || done.Added != 1 {
+			t.Fatalf("%+v, %v", done, err)
+		}
+		account, err := a.Of(ctx, subject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.NewPasskey(ctx, account, "session"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.db.change(ctx, "add", "INSERT INTO account_passkey (id, account, name, credential, created, used) VALUES (?, ?, '', ?, 1, 0)", []byte("id"), subject, []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+		_, p, _ := a.Begin(ctx, session.Intent{ReturnTo: "/"})
+		c, err := a.AskPasskey(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = a.SignInByPasskey(ctx, p, c.Sealed, "response", func() error { return nil })
+		if len(handles) != 2 || !bytes.Equal(handles[0], handles[1]) || len(handles[0]) == 0 || len(handles[0]) > 64 {
+			t.Errorf("%d bytes: handles %q", len(subject), handles)
+		}
+	}
+}
+
 // What another process has written and not committed yet is waited for: whoever has the address by then has it.
 func TestDatabase_WaitsForAnAddressThatIsBeingTaken(t *testing.T) {
 	ctx := context.Background()

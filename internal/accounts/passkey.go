@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/cloakroom-go/cloakroom/internal/seal"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -78,6 +79,18 @@ func (a *Accounts) pendingOf(op, sealed, response, context string) ([]byte, erro
 	return c.Pending, nil
 }
 
+// mostHandle bounds what passkeys call an account, in bytes (WebAuthn §5.4.3).
+const mostHandle = 64
+
+// handleOf is what passkeys call an account: its id, unless it was brought along and is too long.
+func handleOf(id string) []byte {
+	if len(id) <= mostHandle {
+		return []byte(id)
+	}
+	sum := seal.HashText("passkey handle", id)
+	return sum[:]
+}
+
 // NewPasskey begins to make one, in one session of the person.
 func (a *Accounts) NewPasskey(ctx context.Context, account *Account, sessionID string) (Ceremony, error) {
 	const op = "begin passkey"
@@ -92,7 +105,7 @@ func (a *Accounts) NewPasskey(ctx context.Context, account *Account, sessionID s
 	if len(known) >= MostPasskeys {
 		return Ceremony{}, session.Fail(session.BadRequest, op, "there are %d already", len(known))
 	}
-	options, pending, err := a.o.Passkeys.Create(a.base.Hostname(), a.origin, []byte(account.ID), account.Identifier(a.o.Login), known)
+	options, pending, err := a.o.Passkeys.Create(a.base.Hostname(), a.origin, handleOf(account.ID), account.Identifier(a.o.Login), known)
 	return a.ceremony(options, pending, err, "create\x00"+offeredTo(account, sessionID))
 }
 
@@ -213,7 +226,7 @@ func (a *Accounts) SignInByPasskey(ctx context.Context, p session.Pending, seale
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil, nil, session.Fail(session.WrongPasskey, op, "nobody has it")
 		}
-		return []byte(owner), bytes.Clone(before), fail(op, err)
+		return handleOf(owner), bytes.Clone(before), fail(op, err)
 	})
 	if err != nil {
 		var verdict *session.Error
