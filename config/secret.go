@@ -2,9 +2,12 @@ package config
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -99,4 +102,109 @@ func reason(err error) error {
 		return fmt.Errorf("%s: %w", e.Path, e.Err)
 	}
 	return err
+}
+
+// secret reads a text that is never shown: written down, or {file: PATH}.
+func (f *form) secret(into *secret, key, meaning string, rules ...rule) {
+	if v, ok := f.option(entry{key, "secret", "", meaning}, false); ok {
+		f.open(into, key, v, rules)
+	}
+}
+
+// secrets reads a list of them, and the files that they were in: "" for one that was not.
+func (f *form) secrets(into *[]secret, files *[]string, key, meaning string, rules ...rule) {
+	v, ok := f.option(entry{key, "list of secrets", "", meaning}, true)
+	switch {
+	case !ok:
+	case v.kind != list:
+		f.wrong(v.at, "%s%s: a list is wanted; write [{file: PATH}]", f.path, key)
+	case len(v.items) == 0:
+		f.wrong(v.at, "%s%s: the list is empty", f.path, key)
+	default:
+		for _, item := range v.items {
+			var s secret
+			file := f.open(&s, key, item, rules)
+			if s != "" && slices.Contains(*into, s) {
+				f.wrong(item.at, "%s%s: this one is there twice", f.path, key)
+			}
+			*into, *files = append(*into, s), append(*files, file)
+		}
+	}
+}
+
+// database reads where one is. There may be a password in it, so that it is as secret as one, or {file: PATH}.
+func (f *form) database(into *string, key, standard, meaning string, rules ...rule) {
+	*into = standard
+	v, ok := f.option(entry{key, "text or `{file: PATH}`", standard, meaning}, false)
+	if !ok {
+		return
+	}
+	var dsn secret
+	inline := f.inline
+	f.open(&dsn, key, v, rules)
+	f.inline = inline || f.inline && hasPassword(string(dsn))
+	if dsn != "" {
+		*into = string(dsn)
+	}
+}
+
+func hasPassword(dsn string) bool {
+	u, err := url.Parse(dsn)
+	if err != nil {
+		return true
+	}
+	_, there := u.User.Password()
+	return there || u.Query().Has("password")
+}
+
+// howToWrite says how a file comes about that is not there yet.
+func (f *form) howToWrite(key, name string, missing error) string {
+	switch {
+	case !errors.Is(missing, fs.ErrNotExist):
+		return ""
+	case key == "keys":
+		return "; make one: (umask 077; cloakroom keys new > " + f.beside(name) + ")"
+	}
+	return "; write it there: (umask 077; cat > " + f.beside(name) + "), paste it, Enter, Ctrl-D"
+}
+
+// open reads a secret, and returns the file that it was in.
+func (f *form) open(into *secret, key string, v value, rules []rule) (file string) {
+	at, from := v.at, ""
+	if v.kind == mapping {
+		if len(v.pairs) != 1 || v.pairs[0].key != "file" {
+			f.wrong(at, "%s%s: a secret is a text or {file: PATH}", f.path, key)
+			return ""
+		}
+		v = v.pairs[0].value
+		if err := f.one(v); err != nil || v.bad {
+			if err != nil {
+				f.wrong(v.at, "%s%s.file: %s", f.path, key, err)
+			}
+			return ""
+		}
+		name := v.text
+		text, err := f.readSecret(name)
+		if err != nil {
+			f.wrong(v.at, "%s%s: %s%s", f.path, key, err, f.howToWrite(key, name, err))
+			return ""
+		}
+		v.text, v.raw = text, ""
+		file = f.beside(name)
+		from = file + ": "
+	} else if err := f.one(v); err != nil || v.bad {
+		if err != nil {
+			f.wrong(at, "%s%s: %s", f.path, key, err)
+		}
+		return ""
+	}
+	for _, r := range rules {
+		if err := r(v); err != nil {
+			f.wrong(at, "%s%s: %s%s", f.path, key, from, err)
+			return ""
+		}
+	}
+	f.inline = f.inline || v.at.env == "" && v.text == v.raw
+	*into = secret(v.text)
+	return file
 }
