@@ -44,23 +44,8 @@ var appFiles embed.FS
 // Run serves the demonstration until ctx ends, then lets the requests in flight finish. It calls ready once, when everything
 // answers. It refuses to listen to other machines: everyone can sign in as anyone here.
 func Run(ctx context.Context, o Options, ready func(url string)) error {
-	if o.Listen == "" {
-		o.Listen = "127.0.0.1:8080"
-	}
-	if o.Log == nil {
-		o.Log = slog.Default()
-	}
-	if o.AccessToken < time.Second {
-		o.AccessToken = 30 * time.Second
-	}
-	if err := checkLoopback(o.Listen); err != nil {
+	if err := o.complete(); err != nil {
 		return err
-	}
-	if err := o.Mode.complete(); err != nil {
-		return err
-	}
-	if o.Dir == "" {
-		return errors.New("demo: no folder to keep its state in")
 	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return fmt.Errorf("demo: %w", err)
@@ -108,12 +93,7 @@ func Run(ctx context.Context, o Options, ready func(url string)) error {
 		id: "cloakroom-demo", secret: l.page.ClientSecret,
 		redirect: s.url + "/auth/callback", signedOut: []string{s.url + "/auth/signed-out"},
 	}
-	page := cloakroom.Route{Path: "/", Files: app, Auth: cloakroom.AuthOff}
-	page.File.CSP = "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
-	// The laboratory's pages have the policy that every app begins with, and once none.
-	labPages := cloakroom.Route{Path: "/lab/", Files: filepath.Join(app, "lab"), Auth: cloakroom.AuthOff}
-	openPages := cloakroom.Route{Path: "/lab/open/", Files: filepath.Join(app, "lab"), Auth: cloakroom.AuthOff}
-	openPages.File.CSP = "off"
+	routes := append([]cloakroom.Route{{Path: "/api/", Upstream: "http://" + s.api[0].Addr().String()}}, routesTo(app, !o.Accounts)...)
 	gateways := &house{laboratory: !o.Accounts, accounts: o.Accounts, build: func(m Mode) (*cloakroom.Gateway, error) {
 		cfg := cloakroom.Config{
 			URL:   s.url,
@@ -126,15 +106,11 @@ func Run(ctx context.Context, o Options, ready func(url string)) error {
 			Tokens:    cloakroom.TokenOptions{Delivery: m.Delivery},
 			Guard:     cloakroom.GuardOptions{CSRF: m.CSRF},
 			Endpoints: cloakroom.EndpointOptions{SignedOut: "/", LoginsPer: 600}, // the laboratory signs in often
-			Routes: []cloakroom.Route{
-				{Path: "/api/", Upstream: "http://" + s.api[0].Addr().String()},
-				page, labPages, openPages,
-			},
-			Observe: cloakroom.Observe{Log: o.Log, Audit: audit.Tee(events, audit.Log(o.Log))},
+			Routes:    routes,
+			Observe:   cloakroom.Observe{Log: o.Log, Audit: audit.Tee(events, audit.Log(o.Log))},
 		}
 		if o.Accounts {
 			withPeople(&cfg, people, o)
-			cfg.Routes = cfg.Routes[:2] // the laboratory signs in at the provider
 		}
 		// The gateway outlives ctx by the requests that are in flight then.
 		return cloakroom.New(context.WithoutCancel(ctx), cfg)
@@ -162,6 +138,39 @@ func Run(ctx context.Context, o Options, ready func(url string)) error {
 		baseline: lab.BaselineApp(),
 		drained:  gateways.close,
 	}, func() { ready(s.url) })
+}
+
+func (o *Options) complete() error {
+	if o.Listen == "" {
+		o.Listen = "127.0.0.1:8080"
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.AccessToken < time.Second {
+		o.AccessToken = 30 * time.Second
+	}
+	if err := checkLoopback(o.Listen); err != nil {
+		return err
+	}
+	if o.Dir == "" {
+		return errors.New("demo: no folder to keep its state in")
+	}
+	return o.Mode.complete()
+}
+
+// routesTo are the routes to the files in the folder app. The laboratory signs in at the provider, so there is none without one.
+func routesTo(app string, laboratory bool) []cloakroom.Route {
+	page := cloakroom.Route{Path: "/", Files: app, Auth: cloakroom.AuthOff}
+	page.File.CSP = "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
+	if !laboratory {
+		return []cloakroom.Route{page}
+	}
+	// Its pages have the policy that every app begins with, and once none.
+	withPolicy := cloakroom.Route{Path: "/lab/", Files: filepath.Join(app, "lab"), Auth: cloakroom.AuthOff}
+	without := cloakroom.Route{Path: "/lab/open/", Files: filepath.Join(app, "lab"), Auth: cloakroom.AuthOff}
+	without.File.CSP = "off"
+	return []cloakroom.Route{page, withPolicy, without}
 }
 
 // unpack writes the page's files into a folder, and those of the laboratory.
