@@ -19,7 +19,10 @@ import (
 var example string
 
 // answers fill in the example.
-type answers struct{ URL, Issuer, ClientID, Upstream, Key, Secret string }
+type answers struct {
+	URL, Issuer, ClientID, Upstream, Key, Secret string
+	Accounts                                     bool // people of our own, in the place of a provider
+}
 
 // own is the origin that the browser will see; zero if URL is none, which check tells.
 func (a answers) own() origin.Origin {
@@ -43,6 +46,29 @@ func (a answers) Listen() string {
 // Secure reports whether something has to speak TLS.
 func (a answers) Secure() bool { return a.own().Secure() }
 
+// What comes next: the paths of configuration and key, the url, the path of the client secret.
+const (
+	atProvider = `wrote %s
+wrote %s (keep it secret)
+
+Next:
+  1. register %s/auth/callback as redirect URI at the provider
+  2. write the issuer and client_id it shows you into %[1]s
+  3. write the client secret into %[4]s, for your eyes only; paste it, then Enter and Ctrl-D:
+     (umask 077; cat > %[4]s)
+  4. cloakroom check --config %[1]s
+  5. cloakroom serve --config %[1]s
+`
+	ofOwn = `wrote %s
+wrote %s (keep it secret)
+
+Next:
+  1. cloakroom check --config %[1]s
+  2. cloakroom serve --config %[1]s
+  3. register at %[3]s/auth/register, or: cloakroom users add ada@example.com --config %[1]s
+`
+)
+
 func initCommand() *cobra.Command {
 	var path string
 	a := answers{Key: "cloakroom.key", Secret: "client.secret"}
@@ -54,25 +80,23 @@ func initCommand() *cobra.Command {
 			if err := initialize(path, a); err != nil {
 				return err
 			}
+			next := atProvider
+			if a.Accounts {
+				next = ofOwn
+			}
 			folder := filepath.Dir(path)
-			_, err := fmt.Fprintf(c.OutOrStdout(), `wrote %s
-wrote %s (keep it secret)
-
-Next:
-  1. register %s/auth/callback as redirect URI at the provider
-  2. write the issuer and client_id it shows you into %[1]s
-  3. write the client secret into %[4]s, for your eyes only; paste it, then Enter and Ctrl-D:
-     (umask 077; cat > %[4]s)
-  4. cloakroom check --config %[1]s
-`, path, filepath.Join(folder, a.Key), a.URL, filepath.Join(folder, a.Secret))
+			_, err := fmt.Fprintf(c.OutOrStdout(), next, path, filepath.Join(folder, a.Key), a.URL, filepath.Join(folder, a.Secret))
 			return err
 		},
 	}
 	configFlag(c, &path)
 	c.Flags().StringVar(&a.URL, "url", "http://localhost:8080", "what the browser will type")
+	c.Flags().BoolVar(&a.Accounts, "accounts", false, "people of your own, without a provider")
 	c.Flags().StringVar(&a.Issuer, "issuer", "https://login.example.com/", "the provider's issuer")
 	c.Flags().StringVar(&a.ClientID, "client-id", "my-app", "as registered at the provider")
 	c.Flags().StringVar(&a.Upstream, "upstream", "http://127.0.0.1:3000", "the API behind the gateway")
+	c.MarkFlagsMutuallyExclusive("accounts", "issuer")
+	c.MarkFlagsMutuallyExclusive("accounts", "client-id")
 	return c
 }
 
