@@ -135,20 +135,25 @@ func serve(ctx context.Context, cfg *config.Config, logs *logs) (err error) {
 		}
 	}
 	duties.draining.Store(true) // first, so that whoever spreads the load sends no more
-	logs.log.Info("draining", "at_most", drainWithin.String())
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWithin)
-	defer cancel()
-	if drained := front.Shutdown(end); drained != nil {
-		logs.log.Warn("requests were cut off after the time to drain", "error", drained.Error())
-		front.Close()
-	}
-	// Renewals and revocations that requests began have a life of their own. They get time even if requests took all of it.
-	settle, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWithin)
-	defer cancel()
-	err = errors.Join(err, gateway.Close(settle))
+	err = errors.Join(err, drain(front, gateway, logs.log))
 	servers.close()
 	logs.log.Info("stopped")
 	return err
+}
+
+// drain lets the requests in flight finish, and what they began.
+func drain(front *http.Server, gateway *cloakroom.Gateway, log *slog.Logger) error {
+	log.Info("draining", "at_most", drainWithin.String())
+	end, cancel := context.WithTimeout(context.Background(), drainWithin)
+	defer cancel()
+	if err := front.Shutdown(end); err != nil {
+		log.Warn("requests were cut off after the time to drain", "error", err.Error())
+		front.Close()
+	}
+	// Renewals and revocations that requests began have a life of their own. They get time even if requests took all of it.
+	settle, cancel := context.WithTimeout(context.Background(), drainWithin)
+	defer cancel()
+	return gateway.Close(settle)
 }
 
 // newFailed tells a wrong configuration from a store that is away, or a database of accounts.
