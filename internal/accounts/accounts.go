@@ -211,7 +211,7 @@ type Registration struct {
 	Identifier string
 	Password   string
 	Name       string // how the person wants to be called; may be ""
-	Hash       string // instead of Password: one that another system made, in a form of CheckHash. For Add alone
+	Hash       string // instead of Password: one that another system made, in a form of checkHash. For Add alone
 }
 
 // mostDisplayName bounds the name of a person, in bytes.
@@ -251,7 +251,7 @@ func (a *Accounts) prepare(ctx context.Context, r *Registration) (key, hash stri
 		return "", "", session.Fail(session.BadRequest, "register", "a name of more than %d bytes, or not printable", mostDisplayName)
 	}
 	if r.Hash != "" {
-		if err := CheckHash(r.Hash); err != nil {
+		if err := checkHash(r.Hash); err != nil {
 			return "", "", &session.Error{Code: session.BadRequest, Op: "read password hash", Err: err}
 		}
 		return key, r.Hash, nil

@@ -32,7 +32,7 @@ const (
 	mostIterations = 5_000_000
 )
 
-// CheckHash says why text is no hash that can be verified here. These can:
+// checkHash says why text is no hash that can be verified here. These can:
 //
 //   - $argon2id$v=19$m=47104,t=1,p=1$salt$sum, as our own
 //   - bcrypt: $2a$, $2b$ or $2y$. It sees no more than 72 bytes of a password; the next login makes an argon2id hash of all of it
@@ -42,7 +42,7 @@ const (
 //   - pbkdf2_sha256$600000$salt$sum and pbkdf2_sha1, as Django writes them, where the salt is text
 //
 // Salts, sums and keys are base64 of any alphabet, with or without padding.
-func CheckHash(text string) error {
+func checkHash(text string) error {
 	_, err := parseHash(text)
 	return err
 }

@@ -54,7 +54,7 @@ func TestForeign_U1_PublishedHashesVerify(t *testing.T) {
 	h := newHasher(cheap)
 	for _, v := range foreign {
 		t.Run(v.source, func(t *testing.T) {
-			if err := CheckHash(v.hash); err != nil {
+			if err := checkHash(v.hash); err != nil {
 				t.Fatal(err)
 			}
 			for given, want := range map[string]bool{v.password: true, v.password[1:]: false} {
@@ -108,7 +108,7 @@ func TestForeign_RefusesWhatIsOutOfBounds(t *testing.T) {
 		"$pbkdf2-sha256$i=999999999$c2FsdA$" + sum, "$pbkdf2-sha256$i=0$c2FsdA$" + sum, "$pbkdf2-md5$i=1000$c2FsdA$" + sum, "$pbkdf2-sha256$i=1000$c2FsdA$!", "pbkdf2_sha256$-1$salt$" + sum,
 		"pbkdf2_sha256$1000$$" + sum, "pbkdf2_md5$1000$salt$" + sum, "$pbkdf2-sha256$" + strings.Repeat("1", 2000),
 	} {
-		if err := CheckHash(text); err == nil {
+		if err := checkHash(text); err == nil {
 			t.Errorf("%q is taken", text)
 		}
 		if ok, err := h.Verify(context.Background(), text, "password"); ok || err == nil && text != "" {

@@ -129,7 +129,7 @@ func (p *person) row(login, id string, now time.Time) (*row, error) {
 		bad("name", fmt.Errorf("it has more than %d bytes, or is not printable", mostDisplayName))
 	}
 	if p.Hash != "" {
-		bad("password_hash", CheckHash(p.Hash))
+		bad("password_hash", checkHash(p.Hash))
 	}
 	created, err := p.Created.time(now)
 	bad("created", err)
