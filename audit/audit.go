@@ -17,7 +17,7 @@ const (
 	Login         Action = "login"          // a session began
 	LoginFailed   Action = "login_failed"   // a callback was refused; Reason has the code
 	Registered    Action = "registered"     // an account was made, by the person
-	Changed       Action = "changed"        // the credentials of an account were changed, by the person or an operator; Reason says which
+	Changed       Action = "changed"        // the credentials of an account were changed, or whether they let anybody in, by the person or an operator; Reason says which
 	Logout        Action = "logout"         // the person ended the session
 	Replaced      Action = "replaced"       // a new login ended the older session of the browser
 	Ended         Action = "ended"          // the session ended otherwise; Reason says why

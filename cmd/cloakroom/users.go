@@ -66,7 +66,7 @@ func openDirectory(ctx context.Context, path string) (*directory, error) {
 	return &directory{a, a.Login(), k.Log.Audit, db.Close}, nil
 }
 
-// changed writes down that an operator changed what somebody signs in with: into the file of the audit log, or on standard error, where a
+// changed writes down that an operator changed what somebody signs in with, or whether they may: into the file of the audit log, or on standard error, where a
 // supervisor takes it up. Standard output is for what was asked for.
 func (d *directory) changed(ctx context.Context, a *accounts.Account, what string) error {
 	if d.audit == "stdout" {
@@ -183,7 +183,7 @@ func disableUserCommand() *cobra.Command {
 				return err
 			}
 			fmt.Fprintf(c.ErrOrStderr(), "disabled %s; a gateway that runs ends the person's sessions within a second\n", a.Identifier(d.login))
-			return nil
+			return d.changed(c.Context(), a, "disabled")
 		})
 }
 
@@ -198,7 +198,7 @@ func enableUserCommand() *cobra.Command {
 				return err
 			}
 			fmt.Fprintf(c.ErrOrStderr(), "enabled %s\n", a.Identifier(d.login))
-			return nil
+			return d.changed(c.Context(), a, "enabled")
 		})
 }
 
