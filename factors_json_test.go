@@ -56,7 +56,7 @@ func TestFactorsJSON_U8_U13_Authenticator(t *testing.T) {
 	r := newRig(t, withAccounts(t, func(c *cloakroom.Config) { c.Endpoints.Claims = []string{"sub", "amr"} }))
 	b, other := r.browser().enrolled(), r.browser()
 	other.sendJSON("/auth/login", adas(adasPassword))
-	if p := b.fetch("GET", "/auth/factors"); p.Body != `{"authenticator":null,"recovery_codes":0,"passkeys":[]}`+"\n" {
+	if p := b.fetch("GET", "/auth/factors"); p.Body != `{"password":true,"authenticator":null,"recovery_codes":0,"passkeys":[]}`+"\n" {
 		t.Errorf("before: %d %s", p.Status, p.Body)
 	}
 	offer := b.sendJSON("/auth/authenticator", map[string]string{"current_password": adasPassword}).json(t)

@@ -41,6 +41,7 @@ const (
 	PasswordCommon   Code = "password_common"   // a new password is one of those that are tried first
 	BadIdentifier    Code = "bad_identifier"    // a new account cannot be called so
 	IdentifierTaken  Code = "identifier_taken"  // there is an account of that name
+	LastWay          Code = "last_way"          // it is the last thing that the person can sign in with, and stays
 	LinkOver         Code = "link_over"         // a mailed link that was used, is too old, or never was one
 	MailDown         Code = "mail_down"         // the mail server does not answer, or refused us
 

@@ -140,7 +140,8 @@ func resetUserCommand() *cobra.Command {
 	var generate, factors bool
 	c := userCommand("reset IDENTIFIER", "Set another password and end all sessions",
 		"Set another password, and end all sessions of the person. With --factors the password stays, and what there is beside it is taken away:\n"+
-			"authenticator app, recovery codes and passkeys. That is for somebody who has lost them, and is who they say they are."+passwordHelp, cobra.ExactArgs(1),
+			"authenticator app, recovery codes and passkeys. That is for somebody who has lost them, and is who they say they are. Who has no password\n"+
+			"needs another reset, without --factors, to get one."+passwordHelp, cobra.ExactArgs(1),
 		func(c *cobra.Command, d *directory, args []string) error {
 			a, err := d.Find(c.Context(), args[0])
 			if err != nil {

@@ -243,12 +243,8 @@ func (a *Accounts) Add(ctx context.Context, r Registration) (*Account, error) {
 
 // prepare looks at what an account is to be made of, and hashes its password: that takes the same time whether there is such an account.
 func (a *Accounts) prepare(ctx context.Context, r *Registration) (key, hash string, err error) {
-	r.Identifier, r.Name = strings.TrimSpace(r.Identifier), strings.TrimSpace(r.Name)
-	if key, err = keyOf(a.o.Login, r.Identifier); err != nil {
+	if key, err = a.nameOf(r); err != nil {
 		return "", "", err
-	}
-	if !goodName(r.Name) {
-		return "", "", session.Fail(session.BadRequest, "register", "a name of more than %d bytes, or not printable", mostDisplayName)
 	}
 	if r.Hash != "" {
 		if err := checkHash(r.Hash); err != nil {
@@ -263,6 +259,18 @@ func (a *Accounts) prepare(ctx context.Context, r *Registration) (key, hash stri
 	return key, hash, err
 }
 
+// nameOf looks at what somebody wants to be called.
+func (a *Accounts) nameOf(r *Registration) (key string, err error) {
+	r.Identifier, r.Name = strings.TrimSpace(r.Identifier), strings.TrimSpace(r.Name)
+	if key, err = keyOf(a.o.Login, r.Identifier); err != nil {
+		return "", err
+	}
+	if !goodName(r.Name) {
+		return "", session.Fail(session.BadRequest, "register", "a name of more than %d bytes, or not printable", mostDisplayName)
+	}
+	return key, nil
+}
+
 // ChangePassword sets a new password, if the current one is right, and begins a new epoch: what was signed in before is over at its
 // next renewal. WrongPassword: it is not right, or there is no such account any more; TooMany, PasswordShort and so on: see SignIn and Register.
 func (a *Accounts) ChangePassword(ctx context.Context, id, current, next, address string) (*Account, error) {
@@ -271,16 +279,22 @@ func (a *Accounts) ChangePassword(ctx context.Context, id, current, next, addres
 	if err != nil {
 		return account, err
 	}
+	return account, a.SetPassword(ctx, account, next)
+}
+
+// SetPassword gives an account a password, which may be its first, and begins a new epoch. Confirm or ConfirmByPasskey comes first. Conflict:
+// the account was changed at the same time.
+func (a *Accounts) SetPassword(ctx context.Context, account *Account, next string) error {
 	key, err := keyOf(a.o.Login, account.Identifier(a.o.Login))
 	if err != nil {
 		key = "" // the configuration has another kind of identifier now
 	}
 	if err := fit(next, key); err != nil {
-		return nil, err
+		return err
 	}
 	hash, err := a.hasher.Hash(ctx, next)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return account, a.db.setPassword(ctx, account, hash)
+	return a.db.setPassword(ctx, account, hash)
 }

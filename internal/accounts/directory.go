@@ -37,6 +37,9 @@ func (a *Account) Identifier(login string) string {
 	return a.Email
 }
 
+// HasPassword reports whether the person can sign in with a password.
+func (a *Account) HasPassword() bool { return a.password != "" }
+
 const columns = "id, COALESCE(email, ''), email_verified, COALESCE(username, ''), name, claims, created, disabled, epoch, password"
 
 // scanAccount reads the columns.
@@ -109,8 +112,10 @@ func (d *database) add(ctx context.Context, login, typed, key, name, hash string
 
 const opAdd = "add account"
 
+func newID() string { return seal.RandomText(16) }
+
 func newAccount(login, typed, name, hash string) *Account {
-	a := &Account{ID: seal.RandomText(16), Name: name, Created: time.Now().UTC().Truncate(time.Millisecond), epoch: 1, password: hash}
+	a := &Account{ID: newID(), Name: name, Created: time.Now().UTC().Truncate(time.Millisecond), epoch: 1, password: hash}
 	if login == LoginUsername {
 		a.Username = typed
 	} else {

@@ -133,6 +133,20 @@ func (a *Accounts) openOffer(account *Account, sessionID, sealed string) (offer,
 	return o, nil
 }
 
+// Allow lets somebody who has just shown who they are set a password, in one session of them, within 15 minutes.
+func (a *Accounts) Allow(account *Account, sessionID string) string {
+	return sealJSON(a.offers, offer{At: time.Now().Unix()}, "password\x00"+offeredTo(account, sessionID))
+}
+
+// Allowed looks at what Allow returned. LoginLost: it is none, or too old.
+func (a *Accounts) Allowed(account *Account, sessionID, sealed string) error {
+	var o offer
+	if !openJSON(a.offers, sealed, &o, "password\x00"+offeredTo(account, sessionID)) || time.Since(time.Unix(o.At, 0)) > offerLifetime {
+		return session.Fail(session.LoginLost, "set password", "nothing that this session may do, or too old")
+	}
+	return nil
+}
+
 // Accept sets an authenticator up, if code is one of it, in the place of another, and returns the recovery codes, which nobody is told
 // again. It begins a new epoch: whatever was signed in with a password alone is over. WrongCode: it is none of it; Conflict: the account
 // was changed at the same time.

@@ -49,8 +49,16 @@ type Ceremony struct {
 }
 
 type ceremony struct {
-	Pending []byte `json:"p"`
-	At      int64  `json:"t"` // seconds
+	Pending []byte    `json:"p"`
+	At      int64     `json:"t"` // seconds
+	Who     *newcomer `json:"w,omitempty"`
+}
+
+// newcomer is who an account is made for by a ceremony: the device keeps the passkey under the account's id.
+type newcomer struct {
+	ID         string `json:"a"`
+	Identifier string `json:"i"`
+	Name       string `json:"n,omitempty"`
 }
 
 // TakesPasskeys reports whether passkeys can be had here. A host that is an IP address cannot be a relying party.
@@ -59,24 +67,23 @@ func (a *Accounts) TakesPasskeys() bool {
 	return a.o.Passkeys != nil && err != nil
 }
 
-func (a *Accounts) ceremony(options, pending []byte, err error, context string) (Ceremony, error) {
+func (a *Accounts) ceremony(options, pending []byte, err error, who *newcomer, context string) (Ceremony, error) {
 	if err != nil {
 		return Ceremony{}, &session.Error{Code: session.Internal, Op: "begin passkey", Err: err}
 	}
-	return Ceremony{Options: string(options), Sealed: sealJSON(a.ceremonies, ceremony{pending, time.Now().Unix()}, context)}, nil
+	return Ceremony{Options: string(options), Sealed: sealJSON(a.ceremonies, ceremony{pending, time.Now().Unix(), who}, context)}, nil
 }
 
-func (a *Accounts) pendingOf(op, sealed, response, context string) ([]byte, error) {
-	var c ceremony
+func (a *Accounts) resumeCeremony(op, sealed, response, context string) (c ceremony, err error) {
 	switch {
 	case !a.TakesPasskeys():
-		return nil, session.Fail(session.NotFound, op, "there are no passkeys here")
+		return c, session.Fail(session.NotFound, op, "there are no passkeys here")
 	case !openJSON(a.ceremonies, sealed, &c, context) || time.Since(time.Unix(c.At, 0)) > ceremonyLife:
-		return nil, session.Fail(session.WrongPasskey, op, "no ceremony of this login or session, or too long ago")
+		return c, session.Fail(session.WrongPasskey, op, "no ceremony of this login or session, or too long ago")
 	case len(response) > mostResponse:
-		return nil, session.Fail(session.WrongPasskey, op, "a response of %d bytes", len(response))
+		return c, session.Fail(session.WrongPasskey, op, "a response of %d bytes", len(response))
 	}
-	return c.Pending, nil
+	return c, nil
 }
 
 // mostHandle bounds what passkeys call an account, in bytes (WebAuthn §5.4.3).
@@ -106,28 +113,19 @@ func (a *Accounts) NewPasskey(ctx context.Context, account *Account, sessionID s
 		return Ceremony{}, session.Fail(session.BadRequest, op, "there are %d already", len(known))
 	}
 	options, pending, err := a.o.Passkeys.Create(a.base.Hostname(), a.origin, handleOf(account.ID), account.Identifier(a.o.Login), known)
-	return a.ceremony(options, pending, err, "create\x00"+offeredTo(account, sessionID))
+	return a.ceremony(options, pending, err, nil, "create\x00"+offeredTo(account, sessionID))
 }
 
 // AddPasskey finishes what NewPasskey began. spend is asked whether it may, once the response is known to be good: what is made up leaves
 // nothing. WrongPasskey: the response is not that of this ceremony, or not good; Conflict: the account was changed at the same time.
 func (a *Accounts) AddPasskey(ctx context.Context, account *Account, sessionID, name, sealed, response string, spend func() error) error {
 	const op = "add passkey"
-	pending, err := a.pendingOf(op, sealed, response, "create\x00"+offeredTo(account, sessionID))
+	c, err := a.resumeCeremony(op, sealed, response, "create\x00"+offeredTo(account, sessionID))
 	if err != nil {
 		return err
 	}
-	if name = strings.TrimSpace(name); name == "" {
-		name = "Passkey"
-	}
-	if !utf8.ValidString(name) || utf8.RuneCountInString(name) > MostPasskeyName || strings.ContainsFunc(name, func(c rune) bool { return c < ' ' || c == 0x7f }) {
-		return session.Fail(session.BadRequest, op, "a name of more than %d characters, or not printable", MostPasskeyName)
-	}
-	id, credential, err := a.o.Passkeys.Created(a.base.Hostname(), a.origin, pending, []byte(response))
+	made, err := a.created(op, c, name, response, spend)
 	if err != nil {
-		return &session.Error{Code: session.WrongPasskey, Op: op, Err: err}
-	}
-	if err := spend(); err != nil {
 		return err
 	}
 	return a.db.within(ctx, op, func(ctx context.Context, tx *transaction) error {
@@ -141,17 +139,104 @@ func (a *Accounts) AddPasskey(ctx context.Context, account *Account, sessionID, 
 		if known >= MostPasskeys {
 			return session.Fail(session.WrongPasskey, op, "there are %d already", known)
 		}
-		rows, err := affected(tx.ExecContext(ctx, "INSERT INTO account_passkey (id, account, name, credential, created, used) VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING",
-			id, account.ID, name, credential, time.Now().UnixMilli()))
-		if err == nil && rows == 0 {
-			err = session.Fail(session.WrongPasskey, op, "it is there already")
-		}
-		return err
+		return made.insert(ctx, tx, op, account)
 	})
 }
 
-// RemovePasskey forgets one of the person's, and begins a new epoch: what was signed in with it may be on a device that is lost. None:
-// there is no such passkey.
+// newPasskey is one that a ceremony made.
+type newPasskey struct {
+	id, credential []byte
+	name           string
+}
+
+// created looks at what a ceremony made, and spends the ceremony.
+func (a *Accounts) created(op string, c ceremony, name, response string, spend func() error) (*newPasskey, error) {
+	if name = strings.TrimSpace(name); name == "" {
+		name = "Passkey"
+	}
+	if !utf8.ValidString(name) || utf8.RuneCountInString(name) > MostPasskeyName || strings.ContainsFunc(name, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+		return nil, session.Fail(session.BadRequest, op, "a name of more than %d characters, or not printable", MostPasskeyName)
+	}
+	id, credential, err := a.o.Passkeys.Created(a.base.Hostname(), a.origin, c.Pending, []byte(response))
+	if err != nil {
+		return nil, &session.Error{Code: session.WrongPasskey, Op: op, Err: err}
+	}
+	return &newPasskey{id, credential, name}, spend()
+}
+
+func (k *newPasskey) insert(ctx context.Context, tx *transaction, op string, account *Account) error {
+	rows, err := affected(tx.ExecContext(ctx, "INSERT INTO account_passkey (id, account, name, credential, created, used) VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING",
+		k.id, account.ID, k.name, k.credential, time.Now().UnixMilli()))
+	if err == nil && rows == 0 {
+		err = session.Fail(session.WrongPasskey, op, "it is there already")
+	}
+	return err
+}
+
+// RegistersByPasskey reports whether people may make an account with a passkey and no password. Not where an address is verified first.
+func (a *Accounts) RegistersByPasskey() bool {
+	return a.Registers() && a.TakesPasskeys() && !a.Verifies()
+}
+
+// BeginAccount begins to make an account of a passkey alone, within one login. The errors are those of Register.
+func (a *Accounts) BeginAccount(ctx context.Context, p session.Pending, r Registration, address string) (Ceremony, error) {
+	const op = "register by passkey"
+	if !a.RegistersByPasskey() {
+		return Ceremony{}, session.Fail(session.NotFound, op, "nobody registers by a passkey here")
+	}
+	if err := a.throttle.Register(address); err != nil {
+		return Ceremony{}, err
+	}
+	key, err := a.nameOf(&r)
+	if err != nil {
+		return Ceremony{}, err
+	}
+	// Told now, as Register would: else the device keeps a passkey that opens nothing.
+	if taken, err := a.db.byKey(ctx, a.o.Login, key); err != nil {
+		return Ceremony{}, err
+	} else if taken != nil {
+		return Ceremony{}, session.Fail(session.IdentifierTaken, op, "there is one of that name")
+	}
+	who := &newcomer{ID: newID(), Identifier: r.Identifier, Name: r.Name}
+	options, pending, err := a.o.Passkeys.Create(a.base.Hostname(), a.origin, handleOf(who.ID), who.Identifier, nil)
+	return a.ceremony(options, pending, err, who, "register\x00"+p.Challenge())
+}
+
+// FinishAccount makes the account that BeginAccount began for the same login: it has no password. name is that of the passkey, spend that of AddPasskey.
+// WrongPasskey: as of AddPasskey; IdentifierTaken: somebody was first.
+func (a *Accounts) FinishAccount(ctx context.Context, p session.Pending, name, sealed, response string, spend func() error) (*Account, error) {
+	const op = "register by passkey"
+	c, err := a.resumeCeremony(op, sealed, response, "register\x00"+p.Challenge())
+	if err != nil {
+		return nil, err
+	}
+	if c.Who == nil || !a.RegistersByPasskey() {
+		return nil, session.Fail(session.NotFound, op, "nobody registers by a passkey here")
+	}
+	key, err := keyOf(a.o.Login, c.Who.Identifier)
+	if err != nil {
+		return nil, err
+	}
+	made, err := a.created(op, c, name, response, spend)
+	if err != nil {
+		return nil, err
+	}
+	account := newAccount(a.o.Login, c.Who.Identifier, c.Who.Name, "")
+	account.ID = c.Who.ID
+	err = a.db.within(ctx, opAdd, func(ctx context.Context, tx *transaction) error {
+		if err := account.insert(ctx, tx, a.o.Login, key); err != nil {
+			return err
+		}
+		return made.insert(ctx, tx, op, account)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return account, nil
+}
+
+// RemovePasskey forgets one of the person's, and begins a new epoch: what was signed in with it may be on a device that is lost. NotFound:
+// there is no such passkey; LastWay: it is the last one of a person without a password.
 func (a *Accounts) RemovePasskey(ctx context.Context, account *Account, id string) error {
 	const op = "remove passkey"
 	raw, err := base64.RawURLEncoding.DecodeString(id)
@@ -168,10 +253,44 @@ func (a *Accounts) RemovePasskey(ctx context.Context, account *Account, id strin
 		} else if err != nil {
 			return err
 		}
+		if !account.HasPassword() {
+			if err := a.keepWay(ctx, tx, account, op); err != nil {
+				return err
+			}
+		}
 		return nextEpoch(ctx, tx, account, op)
 	})
 	if err == nil {
 		account.epoch++
+	}
+	return err
+}
+
+// keepWay is LastWay for an account that has no passkey left. Two that are removed at once are of one epoch, and one of them is late.
+func (a *Accounts) keepWay(ctx context.Context, tx *transaction, account *Account, op string) error {
+	var left int
+	err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM account_passkey WHERE account = ?", account.ID).Scan(&left)
+	if err == nil && (left == 0 || !a.TakesPasskeys()) {
+		err = session.Fail(session.LastWay, op, "there is nothing else that the person could sign in with")
+	}
+	return err
+}
+
+// RemovePassword leaves an account its passkeys alone, and begins a new epoch. Confirm comes first. LastWay: there are none.
+func (a *Accounts) RemovePassword(ctx context.Context, account *Account) error {
+	const op = "remove password"
+	err := a.db.within(ctx, op, func(ctx context.Context, tx *transaction) error {
+		if err := tx.hold(ctx, account.ID); err != nil {
+			return err
+		}
+		if err := a.keepWay(ctx, tx, account, op); err != nil {
+			return err
+		}
+		result, err := tx.ExecContext(ctx, "UPDATE account SET password = '', epoch = epoch + 1 WHERE id = ? AND epoch = ?", account.ID, account.epoch)
+		return met(result, err, op)
+	})
+	if err == nil {
+		account.epoch, account.password = account.epoch+1, ""
 	}
 	return err
 }
@@ -206,25 +325,65 @@ func (a *Accounts) eachPasskey(ctx context.Context, account *Account, take func(
 // AskPasskey begins a sign-in with a passkey, within one login.
 func (a *Accounts) AskPasskey(p session.Pending) (Ceremony, error) {
 	options, pending, err := a.o.Passkeys.Ask(a.base.Hostname(), a.origin)
-	return a.ceremony(options, pending, err, "ask\x00"+p.Challenge())
+	return a.ceremony(options, pending, err, nil, "ask\x00"+p.Challenge())
+}
+
+// ConfirmsByPasskey reports whether a passkey is what the person of an account shows who they are with: there is no password.
+func (a *Accounts) ConfirmsByPasskey(ctx context.Context, account *Account) (bool, error) {
+	if account.HasPassword() || !a.TakesPasskeys() {
+		return false, nil
+	}
+	all, err := a.Passkeys(ctx, account)
+	return len(all) > 0, err
+}
+
+// AskAgain begins to ask somebody who is signed in for a passkey of theirs, in one session of them.
+func (a *Accounts) AskAgain(account *Account, sessionID string) (Ceremony, error) {
+	if !a.TakesPasskeys() {
+		return Ceremony{}, session.Fail(session.NotFound, "begin passkey", "there are no passkeys here")
+	}
+	options, pending, err := a.o.Passkeys.Ask(a.base.Hostname(), a.origin)
+	return a.ceremony(options, pending, err, nil, "confirm\x00"+offeredTo(account, sessionID))
+}
+
+// ConfirmByPasskey is Confirm for a person without a password: it finishes what AskAgain began in the same session. spend is that of
+// AddPasskey. WrongPassword: they have one; WrongPasskey: it is not good, or another's.
+func (a *Accounts) ConfirmByPasskey(ctx context.Context, account *Account, sessionID, sealed, response string, spend func() error) (*Account, error) {
+	const op = "confirm by passkey"
+	if account.HasPassword() {
+		return account, session.Fail(session.WrongPassword, op, "there is a password, and it is asked for")
+	}
+	c, err := a.resumeCeremony(op, sealed, response, "confirm\x00"+offeredTo(account, sessionID))
+	if err != nil {
+		return account, err
+	}
+	return a.take(ctx, op, c, response, account.ID, spend)
 }
 
 // SignInByPasskey finishes what AskPasskey began for the same login. spend is that of AddPasskey. WrongPasskey is the one answer to an unknown passkey, one that does
 // not verify its person, a copy, and a disabled account.
 func (a *Accounts) SignInByPasskey(ctx context.Context, p session.Pending, sealed, response string, spend func() error) (*Account, error) {
 	const op = "sign in with passkey"
-	pending, err := a.pendingOf(op, sealed, response, "ask\x00"+p.Challenge())
+	c, err := a.resumeCeremony(op, sealed, response, "ask\x00"+p.Challenge())
 	if err != nil {
 		return nil, err
 	}
+	return a.take(ctx, op, c, response, "", spend)
+}
+
+// take returns the account of the passkey that answered a ceremony: anybody's, or that of one.
+func (a *Accounts) take(ctx context.Context, op string, c ceremony, response, of string, spend func() error) (*Account, error) {
 	var owner string
 	var before []byte
-	id, changed, err := a.o.Passkeys.Asked(a.base.Hostname(), a.origin, pending, []byte(response), func(id []byte) ([]byte, []byte, error) {
+	id, changed, err := a.o.Passkeys.Asked(a.base.Hostname(), a.origin, c.Pending, []byte(response), func(id []byte) ([]byte, []byte, error) {
 		ctx, cancel := context.WithTimeout(ctx, budget)
 		defer cancel()
 		err := a.db.QueryRowContext(ctx, "SELECT account, credential FROM account_passkey WHERE id = ?", id).Scan(&owner, &before)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil, nil, session.Fail(session.WrongPasskey, op, "nobody has it")
+		}
+		if err == nil && of != "" && owner != of {
+			return nil, nil, session.Fail(session.WrongPasskey, op, "it is another person's")
 		}
 		return handleOf(owner), bytes.Clone(before), fail(op, err)
 	})

@@ -49,6 +49,7 @@ var rows = map[session.Code]row{
 	session.PasswordCommon:   {http.StatusUnprocessableEntity, "This password is easily guessed", "It is among those that are tried first. Please take another one: a few words that only you put together are fine.", false, true},
 	session.BadIdentifier:    {http.StatusUnprocessableEntity, "This name cannot be used", "An e-mail address looks like name@example.com, with plain Latin letters before the @. A user name has 2 to 64 letters and digits of one alphabet, without spaces.", false, true},
 	session.IdentifierTaken:  {http.StatusConflict, "There is such an account already", "If it is yours, sign in with it. If not, please take another name.", false, true},
+	session.LastWay:          {http.StatusConflict, "Then you could not sign in any more", "It is the last thing that you can sign in with, so it stays. Set a password, or add a passkey, before you remove it.", false, false},
 	session.LinkOver:         {http.StatusGone, "This link is over", "It was used already, or its 10 minutes are over. Please ask for another mail.", false, false},
 	session.MailDown:         {http.StatusServiceUnavailable, "We cannot send mail right now", "No mail was sent, and nothing was changed. Please try again in a few minutes.", false, false},
 

@@ -24,6 +24,8 @@ var done = map[string]string{
 	"password":          "Your password was changed. You are signed out everywhere else.",
 	"passkey":           "Your passkey was added. You can sign in with it.",
 	"passkey-remove":    "The passkey was removed. You are signed out everywhere else.",
+	"passkey-only":      "Your password was removed. You sign in with your passkeys, and are signed out everywhere else.",
+	"passkey-password":  "Your password was set. You are signed out everywhere else.",
 	"authenticator-off": "Your password is enough to sign in again. You are signed out everywhere else.",
 	"device":            "That device is signed out.",
 }
@@ -44,11 +46,11 @@ func (g *Gateway) account(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		ways, err := g.waysIn(r.Context(), account)
+		keys, err := g.passkeysOf(r, account)
 		if err != nil {
 			return err
 		}
-		keys, err := g.passkeysOf(r, account)
+		ways, err := g.waysIn(r.Context(), account, len(keys) > 0 && len(keys[0].Rows) > 0)
 		if err != nil {
 			return err
 		}
@@ -87,10 +89,25 @@ func (g *Gateway) whoIs(account *accounts.Account) ui.Section {
 	return who
 }
 
-// waysIn are the things that a person signs in with.
-func (g *Gateway) waysIn(ctx context.Context, account *accounts.Account) (ui.Section, error) {
+// waysIn are the things that a person signs in with. passkeys says whether they have any.
+func (g *Gateway) waysIn(ctx context.Context, account *accounts.Account, passkeys bool) (ui.Section, error) {
 	f, err := g.Accounts.Factors(ctx, account)
-	ways := ui.Section{Title: "Signing in", Rows: []ui.Row{{Name: "Password", Link: ui.Link{URL: g.below("password"), Name: "Change"}}}}
+	word := ui.Row{Name: "Password", Link: ui.Link{URL: g.below("password"), Name: "Change"}}
+	switch {
+	case account.HasPassword() && passkeys:
+		word.Also = ui.Link{URL: g.below("passkey-only"), Name: "Turn off"}
+	case account.HasPassword():
+	case passkeys:
+		word.Text, word.Link = "None. You sign in with a passkey", ui.Link{URL: g.below("passkey-password"), Name: "Set"}
+	case g.Accounts.Mails():
+		word.Text, word.Link = "None", ui.Link{URL: g.options.Prefix + forgotPath, Name: "Set"}
+	default:
+		word.Text, word.Link = "None", ui.Link{}
+	}
+	ways := ui.Section{Title: "Signing in", Rows: []ui.Row{word}}
+	if f.Authenticator.IsZero() && !account.HasPassword() && passkeys && !g.Accounts.SignsInByMail() {
+		return ways, err // a passkey is two steps in one
+	}
 	if f.Authenticator.IsZero() {
 		ways.Rows = append(ways.Rows, ui.Row{
 			Name: "Authenticator app", Text: "Not set up. With it, signing in takes a second step", Link: ui.Link{URL: g.below("authenticator"), Name: "Set up"},
@@ -261,9 +278,15 @@ func (g *Gateway) backToAccount(w http.ResponseWriter, r *http.Request, what str
 
 // askPassword shows the form to change the password.
 func (g *Gateway) askPassword(w http.ResponseWriter, r *http.Request) error {
-	s, _, err := g.owner(r)
+	s, account, err := g.owner(r)
 	if err != nil {
 		return err
+	}
+	if byKey, err := g.Accounts.ConfirmsByPasskey(r.Context(), account); err != nil {
+		return err
+	} else if byKey {
+		http.Redirect(w, r, g.below("passkey-password"), http.StatusSeeOther)
+		return nil
 	}
 	g.showPassword(w, s, http.StatusOK, nil)
 	return nil

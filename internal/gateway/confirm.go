@@ -33,28 +33,20 @@ func (g *Gateway) askToConfirm(w http.ResponseWriter, r *http.Request, pending s
 func (g *Gateway) changeEmail(w http.ResponseWriter, r *http.Request) error {
 	const op = "change address"
 	var c struct {
-		Current string `json:"current_password"`
-		Code    string `json:"code"`
-		Email   string `json:"email"`
+		proof
+		Email string `json:"email"`
 	}
 	if err := readJSON(w, r, op, &c); err != nil {
 		return err
 	}
-	s, err := g.Desk.Use(r.Context(), r)
-	if err != nil {
-		return err
-	}
-	if s.Grant.Provider != accounts.Name {
-		return session.Fail(session.NotAllowed, op, "the address of this person is at provider %q", s.Grant.Provider)
-	}
 	if err := accounts.CheckEmail(c.Email); err != nil {
+		if _, _, signedOut := g.active(r); signedOut != nil {
+			return signedOut
+		}
 		return err
 	}
-	account, err := g.Accounts.Confirm(r.Context(), s.Grant.Subject, c.Current, c.Code, telemetry.Of(r).Address)
+	_, account, err := g.proven(r, c.proof)
 	if err != nil {
-		if session.CodeOf(err) == session.WrongPassword {
-			g.record(r, s.Event(audit.Refused, string(session.WrongPassword)))
-		}
 		return err
 	}
 	if err := g.Accounts.AskEmail(r.Context(), account, c.Email, telemetry.Of(r).Address); err != nil {
@@ -94,16 +86,30 @@ func (g *Gateway) confirm(w http.ResponseWriter, r *http.Request) error {
 	return g.showConfirm(w, r, query.Get("token"), nil)
 }
 
-// askedHere reports whether whoever opened a link asked for it in this browser: the login that led to it is in its cookie still.
-func (g *Gateway) askedHere(r *http.Request, c *accounts.Confirmation) (session.Pending, bool) {
-	pending, err := g.begun(r, c.State)
-	return pending, err == nil && c.Account == ""
+// askedHere reports whether whoever opened a link asked for it in this browser: the login that led to it is in its cookie still, or
+// somebody is signed in as the person, who has no password to prove it with. bare says that they have none.
+func (g *Gateway) askedHere(r *http.Request, c *accounts.Confirmation) (pending session.Pending, here, bare bool) {
+	if c.Account == "" {
+		pending, err := g.begun(r, c.State)
+		return pending, err == nil, false
+	}
+	account, err := g.Accounts.Of(r.Context(), c.Account)
+	if err != nil || account.HasPassword() {
+		return pending, false, false
+	}
+	s, err := g.Desk.Look(r.Context(), r)
+	return pending, err == nil && s.Grant.Provider == accounts.Name && s.Grant.Subject == c.Account, true
 }
 
 func (g *Gateway) showConfirm(w http.ResponseWriter, r *http.Request, token string, wrong error) error {
 	c, err := g.Accounts.ConfirmableEmail(r.Context(), token)
 	if err != nil {
 		return g.confirmOver(w, r, err)
+	}
+	_, here, bare := g.askedHere(r, c)
+	if bare && wrong != nil { // the first time it cannot be said: what leads here from a mail brings no Strict cookie along
+		g.Answers.Pages.Notice(w, http.StatusOK, "Confirm your address", "Please sign in with your passkey in this browser first, then open the link once more.", g.toSignIn())
+		return nil
 	}
 	status := 0
 	page := ui.FormPage{
@@ -122,7 +128,7 @@ func (g *Gateway) showConfirm(w http.ResponseWriter, r *http.Request, token stri
 	default:
 		word.Wrong = sentence(wrong, accounts.LoginEmail)
 	}
-	if _, here := g.askedHere(r, c); !here {
+	if !here && !bare {
 		page.Inputs = []ui.Input{word}
 	}
 	g.Answers.Pages.Form(w, status, page)
@@ -150,7 +156,7 @@ func (g *Gateway) takeConfirm(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return g.confirmOver(w, r, err)
 	}
-	pending, here := g.askedHere(r, c)
+	pending, here, _ := g.askedHere(r, c)
 	if !here {
 		if err := g.Accounts.Prove(r.Context(), c, form.Get("password"), telemetry.Of(r).Address); err != nil {
 			if !shown(err) {
@@ -194,7 +200,7 @@ func (g *Gateway) confirmEmail(r *http.Request, c *accounts.Confirmation) (*acco
 	return account, err
 }
 
-// confirmJSON is takeConfirm for a front end with a form of its own. It always takes the password, and so an account that is made by it is
+// confirmJSON is takeConfirm for a front end with a form of its own. To make an account it always takes the password, and so that is
 // signed in to.
 func (g *Gateway) confirmJSON(w http.ResponseWriter, r *http.Request) error {
 	var body struct {
@@ -208,8 +214,10 @@ func (g *Gateway) confirmJSON(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := g.Accounts.Prove(r.Context(), c, body.Password, telemetry.Of(r).Address); err != nil {
-		return err
+	if _, here, bare := g.askedHere(r, c); !here || !bare {
+		if err := g.Accounts.Prove(r.Context(), c, body.Password, telemetry.Of(r).Address); err != nil {
+			return err
+		}
 	}
 	account, err := g.confirmEmail(r, c)
 	if err != nil {

@@ -67,17 +67,36 @@ func (g *Gateway) registerJSON(w http.ResponseWriter, r *http.Request) error {
 func (g *Gateway) changePassword(w http.ResponseWriter, r *http.Request) error {
 	const op = "change password"
 	var c struct {
-		Current string `json:"current_password"`
-		New     string `json:"new_password"`
+		proof
+		New string `json:"new_password"`
 	}
 	if err := readJSON(w, r, op, &c); err != nil {
 		return err
+	}
+	if c.Ceremony != "" {
+		return g.firstPassword(w, r, c.proof, c.New)
 	}
 	s, account, err := g.exchangePassword(r, c.Current, c.New)
 	if err != nil {
 		return err
 	}
 	return g.welcome(w, r.WithContext(context.WithoutCancel(r.Context())), account, s.Life.Remember, methodsOf(s)...)
+}
+
+// firstPassword sets the password of a person who had none.
+func (g *Gateway) firstPassword(w http.ResponseWriter, r *http.Request, p proof, next string) error {
+	s, account, err := g.proven(r, p)
+	if err != nil {
+		return err
+	}
+	methods := confirmedBy(account, false)
+	if err := g.Accounts.SetPassword(r.Context(), account, next); err != nil {
+		return err
+	}
+	if s, err = g.anew(w, r, s, account, "password", methods...); err != nil {
+		return err
+	}
+	return g.welcomed(w, s, nil)
 }
 
 // exchangePassword gives the person who is signed in another password, and ends all of their sessions. The session that it returns is

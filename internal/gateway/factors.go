@@ -178,7 +178,7 @@ func (g *Gateway) takeDeed(w http.ResponseWriter, r *http.Request, d *deed) erro
 	if err != nil {
 		return err
 	}
-	if d.resume != "" && form.Has(d.resume) {
+	if d.resume != "" && form.Has(d.resume) && !form.Has("proof") {
 		if err = d.next(g, w, r, s, account, form); session.CodeOf(err) == session.WrongPasskey {
 			g.Answers.Note(r, err)
 			return g.showDeed(w, r, s, account, d, form, 0, err)
@@ -191,7 +191,16 @@ func (g *Gateway) takeDeed(w http.ResponseWriter, r *http.Request, d *deed) erro
 			return g.showDeed(w, r, s, account, d, form, 0, err)
 		}
 	}
-	confirmed, err := g.Accounts.Confirm(r.Context(), account.ID, form.Get("password"), form.Get("code"), telemetry.Of(r).Address)
+	byKey, err := g.Accounts.ConfirmsByPasskey(r.Context(), account)
+	if err != nil {
+		return err
+	}
+	if byKey && !form.Has("proof") {
+		return g.showDeed(w, r, s, account, d, form, http.StatusOK, nil)
+	}
+	confirmed, err := g.stepUp(r, s, account, proof{
+		Current: form.Get("password"), Code: form.Get("code"), Ceremony: form.Get("proof"), Response: []byte(form.Get("response")),
+	})
 	if err == nil {
 		err = d.do(g, w, r, s, confirmed, form)
 	}
@@ -199,7 +208,7 @@ func (g *Gateway) takeDeed(w http.ResponseWriter, r *http.Request, d *deed) erro
 	case session.MailDown:
 		g.Answers.Note(r, err)
 		return g.showDeed(w, r, s, account, d, form, 0, err)
-	case session.WrongPassword, session.CodeRequired, session.WrongCode, session.TooMany:
+	case session.WrongPassword, session.WrongPasskey, session.CodeRequired, session.WrongCode, session.TooMany:
 		g.record(r, s.Event(audit.Refused, string(code)))
 		g.Answers.Note(r, err)
 		return g.showDeed(w, r, s, account, d, form, 0, err)
@@ -228,6 +237,14 @@ func (g *Gateway) showDeed(w http.ResponseWriter, r *http.Request, s *session.Se
 	if d.keep != "" {
 		page.Hidden.Set(d.keep, form.Get(d.keep))
 	}
+	byKey, keyErr := g.Accounts.ConfirmsByPasskey(r.Context(), account)
+	if keyErr != nil {
+		return keyErr
+	}
+	code := session.CodeOf(err)
+	if again := code == "" || code == session.WrongPasskey; byKey && (d.inputs == nil || r.Method == http.MethodPost && again) {
+		return g.showProof(w, page, s, account, d, form, status, err)
+	}
 	if d.inputs != nil {
 		for _, input := range d.inputs() {
 			input.Value = form.Get(input.Name)
@@ -235,24 +252,52 @@ func (g *Gateway) showDeed(w http.ResponseWriter, r *http.Request, s *session.Se
 		}
 	}
 	word := ui.Input{Name: "password", Label: "Password", Type: "password", Autocomplete: "current-password"}
-	code := codeInput()
+	digits := codeInput()
 	if err != nil {
 		text := g.refusal(w, &status, err)
-		switch session.CodeOf(err) {
+		switch code {
 		case session.BadIdentifier:
 			page.Inputs[0].Wrong = sentence(err, accounts.LoginEmail)
 		case session.WrongPassword:
 			word.Wrong = text
 		case session.CodeRequired, session.WrongCode:
-			code.Wrong = text
+			digits.Wrong = text
 		default:
 			page.Wrong = text
 		}
 	}
-	page.Inputs = append(page.Inputs, word)
-	if !f.Authenticator.IsZero() {
-		page.Inputs = append(page.Inputs, code)
+	switch {
+	case byKey:
+		page.Button = "Continue"
+	case f.Authenticator.IsZero():
+		page.Inputs = append(page.Inputs, word)
+	default:
+		page.Inputs = append(page.Inputs, word, digits)
 	}
+	g.Answers.Pages.Form(w, status, page)
+	return nil
+}
+
+// showProof asks somebody without a password for a passkey, before a deed whose fields they have filled in.
+func (g *Gateway) showProof(w http.ResponseWriter, page ui.FormPage, s *session.Session, account *accounts.Account, d *deed, form url.Values, status int, wrong error) error {
+	c, err := g.Accounts.AskAgain(account, s.LogID)
+	if err != nil {
+		return err
+	}
+	if wrong != nil {
+		page.Wrong = g.refusal(w, &status, wrong)
+	}
+	page.Hidden.Set("proof", c.Sealed)
+	if d.inputs != nil {
+		for _, input := range d.inputs() {
+			page.Hidden.Set(input.Name, form.Get(input.Name))
+		}
+	}
+	page.Passkey = &ui.Passkey{
+		Action: page.Action, Hidden: page.Hidden, Ceremony: "get", Options: c.Options, Button: page.Button,
+		Failed: "Nothing was changed. You can try again.", Without: noScript,
+	}
+	page.Button, page.Hidden = "", nil
 	g.Answers.Pages.Form(w, status, page)
 	return nil
 }
@@ -295,7 +340,7 @@ func (g *Gateway) acceptAuthenticator(w http.ResponseWriter, r *http.Request, s 
 	if err != nil {
 		return err
 	}
-	if s, err = g.anew(w, r, s, account, "authenticator", accounts.ByPassword, accounts.ByCode, accounts.Strongly); err != nil {
+	if s, err = g.anew(w, r, s, account, "authenticator", confirmedBy(account, true)...); err != nil {
 		return err
 	}
 	g.showRecovery(w, "Your second step is on", codes)
@@ -315,7 +360,7 @@ func (g *Gateway) dropAuthenticator(w http.ResponseWriter, r *http.Request, s *s
 	if err := g.Accounts.RemoveAuthenticator(r.Context(), account); err != nil {
 		return nil, err
 	}
-	return g.anew(w, r, s, account, "authenticator-off", accounts.ByPassword)
+	return g.anew(w, r, s, account, "authenticator-off", confirmedBy(account, false)...)
 }
 
 func (g *Gateway) renewRecovery(w http.ResponseWriter, r *http.Request, s *session.Session, account *accounts.Account, _ url.Values) error {

@@ -15,6 +15,9 @@ import (
 // passkeysPath is where passkeys are made, for a front end with a form of its own.
 const passkeysPath = "passkeys"
 
+// registerPasskeyPath is where accounts are made with a passkey, for the same.
+const registerPasskeyPath = "register/passkey"
+
 // factorEndpoints are what people sign in with beside their password, for a front end with a form of its own. Each is one of the account
 // page's deeds, in the same order: who asks proves who they are first.
 func (g *Gateway) factorEndpoints() []endpoint {
@@ -22,14 +25,18 @@ func (g *Gateway) factorEndpoints() []endpoint {
 		{"POST", "login/step", entry, g.stepJSON, "The second step of a sign-in by mail (`POST login/code`), for a front end with a form of its own: `{\"state\", \"step\", \"code\"}`. Answered like `POST login`. 422 `wrong_code`; 401 `login_lost` after 5 minutes."},
 		{"POST", "login/passkey", entry, g.askPasskeyJSON, "Begins a sign-in with a passkey: `{\"remember\"?}`. 200 with `{\"state\", \"ceremony\", \"options\"}`, the last for `navigator.credentials.get`, and a login cookie."},
 		{"POST", "login/passkey/finish", entry, g.takePasskeyJSON, "… and `{\"state\", \"ceremony\", \"response\"}`, what came of it as `toJSON()` has it: answered like `POST login`. 422 `wrong_passkey`."},
-		{"GET", "factors", guarded, g.factorsJSON, "What the person signs in with beside the password: `{\"authenticator\": {\"created\"} | null, \"recovery_codes\": 10, \"passkeys\": [{\"id\", \"name\", \"created\", \"used\"?}]}`. Not an activity."},
+		{"POST", registerPasskeyPath, entry, g.beginAccountJSON, "Begins to register with a passkey in the place of a password: `{\"identifier\", \"name\"?, \"remember\"?}`. 200 with `{\"state\", \"ceremony\", \"options\"}`, the last for `navigator.credentials.create`, and a login cookie. 409 `identifier_taken`, 422 `bad_identifier`. Not with `register: false`, nor where `accounts.verify_email` verifies addresses first."},
+		{"POST", registerPasskeyPath + "/finish", entry, g.finishAccountJSON, "… and `{\"state\", \"ceremony\", \"response\", \"name\"?}` within 5 minutes, the name being that of the passkey: makes the account and signs in, answered like `POST login`. 409 `identifier_taken`, 422 `wrong_passkey`."},
+		{"GET", "factors", guarded, g.factorsJSON, "What the person signs in with: `{\"password\": true, \"authenticator\": {\"created\"} | null, \"recovery_codes\": 10, \"passkeys\": [{\"id\", \"name\", \"created\", \"used\"?}]}`. Not an activity."},
+		{"POST", passkeysPath + "/ask", guarded, g.askAgainJSON, "For a person without a password: begins what stands in the place of `current_password` in all below. 200 with `{\"ceremony\", \"options\"}`, the latter for `navigator.credentials.get`; then `ceremony` and `response` go where the password would, once and within 5 minutes. 422 `wrong_passkey`."},
 		{"POST", "authenticator", guarded, g.offerJSON, "Begins to set up an authenticator app: `{\"current_password\"}`. 200 with `{\"secret\", \"uri\", \"offer\"}`; nothing is kept yet. 403 `wrong_password`. Like all below, with `code` where the account has a second step: 422 `code_required`, `wrong_code`."},
 		{"POST", "authenticator/confirm", guarded, g.acceptJSON, "… and `{\"offer\", \"code\"}`, within 15 minutes, sets it up: all other sessions of the person end, and this one goes on under a new ticket, answered like `POST login`, with the 10 `recovery_codes`, which nobody is told again. It takes the place of another. 422 `wrong_code`."},
 		{"POST", "authenticator/remove", guarded, g.removeAuthenticatorJSON, "Goes back to the password alone: `{\"current_password\", \"code\"}`. All other sessions of the person end; answered like `POST login`."},
 		{"POST", "recovery-codes", guarded, g.recoveryJSON, "Replaces the recovery codes: `{\"current_password\", \"code\"}`. 200 with `{\"recovery_codes\"}`; 404 without a second step."},
 		{"POST", passkeysPath, guarded, g.newPasskeyJSON, "Begins to make a passkey: `{\"current_password\"}`. 200 with `{\"ceremony\", \"options\"}`, the latter for `navigator.credentials.create`."},
 		{"POST", passkeysPath + "/finish", guarded, g.addPasskeyJSON, "… and `{\"ceremony\", \"name\", \"response\"}` within 5 minutes: 204. 422 `wrong_passkey`."},
-		{"POST", passkeysPath + "/remove", guarded, g.removePasskeyJSON, "Removes the passkey of an `id`: `{\"current_password\", \"id\"}`. All other sessions of the person end; answered like `POST login`."},
+		{"POST", passkeysPath + "/remove", guarded, g.removePasskeyJSON, "Removes the passkey of an `id`: `{\"current_password\", \"id\"}`. All other sessions of the person end; answered like `POST login`. 409 `last_way` for the last one of a person without a password."},
+		{"POST", passkeysPath + "/only", guarded, g.removePasswordJSON, "Removes the person's password: `{\"current_password\"}`. All other sessions of the person end; answered like `POST login`. 409 `last_way` without a passkey."},
 	}
 }
 
@@ -37,6 +44,18 @@ func (g *Gateway) factorEndpoints() []endpoint {
 type proof struct {
 	Current string `json:"current_password"`
 	Code    string `json:"code"`
+
+	// In the place of both, for a person without a password: what AskAgain began, and what came of it.
+	Ceremony string          `json:"ceremony"`
+	Response json.RawMessage `json:"response"`
+}
+
+// stepUp looks at a proof.
+func (g *Gateway) stepUp(r *http.Request, s *session.Session, account *accounts.Account, p proof) (*accounts.Account, error) {
+	if p.Ceremony != "" {
+		return g.Accounts.ConfirmByPasskey(r.Context(), account, s.LogID, p.Ceremony, string(p.Response), g.once(r, p.Ceremony))
+	}
+	return g.Accounts.Confirm(r.Context(), account.ID, p.Current, p.Code, telemetry.Of(r).Address)
 }
 
 // proven is who asked, if what they brought is good (U8).
@@ -45,9 +64,9 @@ func (g *Gateway) proven(r *http.Request, p proof) (*session.Session, *accounts.
 	if err != nil {
 		return nil, nil, err
 	}
-	account, err = g.Accounts.Confirm(r.Context(), account.ID, p.Current, p.Code, telemetry.Of(r).Address)
+	account, err = g.stepUp(r, s, account, p)
 	switch code := session.CodeOf(err); code {
-	case session.WrongPassword, session.CodeRequired, session.WrongCode, session.TooMany:
+	case session.WrongPassword, session.WrongPasskey, session.CodeRequired, session.WrongCode, session.TooMany:
 		g.record(r, s.Event(audit.Refused, string(code)))
 	}
 	return s, account, err
@@ -85,10 +104,11 @@ func (g *Gateway) factorsJSON(w http.ResponseWriter, r *http.Request) error {
 		Used    *time.Time `json:"used,omitempty"`
 	}
 	body := struct {
+		Password      bool      `json:"password"`
 		Authenticator *since    `json:"authenticator"`
 		Recovery      int       `json:"recovery_codes"`
 		Passkeys      []passkey `json:"passkeys"`
-	}{Recovery: f.Recovery, Passkeys: []passkey{}}
+	}{Password: account.HasPassword(), Recovery: f.Recovery, Passkeys: []passkey{}}
 	if !f.Authenticator.IsZero() {
 		body.Authenticator = &since{seconds(f.Authenticator)}
 	}
@@ -137,7 +157,7 @@ func (g *Gateway) acceptJSON(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if s, err = g.anew(w, r, s, account, "authenticator", accounts.ByPassword, accounts.ByCode, accounts.Strongly); err != nil {
+	if s, err = g.anew(w, r, s, account, "authenticator", confirmedBy(account, true)...); err != nil {
 		return err
 	}
 	return g.welcomed(w, s, codes)
@@ -240,6 +260,78 @@ func (g *Gateway) removePasskeyJSON(w http.ResponseWriter, r *http.Request) erro
 		return err
 	}
 	return g.welcomed(w, s, nil)
+}
+
+func (g *Gateway) removePasswordJSON(w http.ResponseWriter, r *http.Request) error {
+	var p proof
+	if err := readJSON(w, r, "remove password", &p); err != nil {
+		return err
+	}
+	s, account, err := g.proven(r, p)
+	if err != nil {
+		return err
+	}
+	if s, err = g.dropPassword(w, r, s, account); err != nil {
+		return err
+	}
+	return g.welcomed(w, s, nil)
+}
+
+// askAgainJSON begins what stands in the place of the password for a person without one.
+func (g *Gateway) askAgainJSON(w http.ResponseWriter, r *http.Request) error {
+	if err := readJSON(w, r, "begin passkey", &struct{}{}); err != nil {
+		return err
+	}
+	s, account, err := g.active(r)
+	if err != nil {
+		return err
+	}
+	c, err := g.Accounts.AskAgain(account, s.LogID)
+	if err != nil {
+		return err
+	}
+	g.remember(r, s)
+	return writeJSON(w, begunCeremony{Ceremony: c.Sealed, Options: json.RawMessage(c.Options)})
+}
+
+func (g *Gateway) beginAccountJSON(w http.ResponseWriter, r *http.Request) error {
+	var c struct {
+		Identifier string `json:"identifier"`
+		Name       string `json:"name"`
+		Remember   bool   `json:"remember"`
+	}
+	if err := readJSON(w, r, "register", &c); err != nil {
+		return err
+	}
+	_, pending, err := g.Accounts.Begin(r.Context(), session.Intent{ReturnTo: "/", Remember: c.Remember})
+	if err != nil {
+		return err
+	}
+	begun, err := g.Accounts.BeginAccount(r.Context(), pending, accounts.Registration{Identifier: c.Identifier, Name: c.Name}, telemetry.Of(r).Address)
+	if err != nil {
+		return err
+	}
+	g.logins.Start(w, r, pending, false)
+	return writeJSON(w, begunCeremony{State: pending.State(), Ceremony: begun.Sealed, Options: json.RawMessage(begun.Options)})
+}
+
+func (g *Gateway) finishAccountJSON(w http.ResponseWriter, r *http.Request) error {
+	var c finishedCeremony
+	if err := readJSON(w, r, "register", &c); err != nil {
+		return err
+	}
+	pending, err := g.begun(r, c.State)
+	if err != nil {
+		return err
+	}
+	account, err := g.enrolByPasskey(r, pending, c.Name, c.Ceremony, string(c.Response))
+	if err != nil {
+		return err
+	}
+	if err := g.logins.Spend(r.Context(), w, pending, false); err != nil {
+		return err
+	}
+	return g.welcome(w, r, account, pending.Remember, accounts.ByPasskey, accounts.Strongly)
 }
 
 func (g *Gateway) askPasskeyJSON(w http.ResponseWriter, r *http.Request) error {

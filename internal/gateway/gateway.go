@@ -144,6 +144,11 @@ func (g *Gateway) table() []endpoint {
 		if !g.Accounts.Asked() {
 			all = slices.DeleteFunc(all, func(e endpoint) bool { return e.access == machine })
 		}
+		if !g.Accounts.RegistersByPasskey() {
+			all = slices.DeleteFunc(all, func(e endpoint) bool {
+				return e.path == signUpPasskeyPath || strings.HasPrefix(e.path, registerPasskeyPath)
+			})
+		}
 		if !g.Accounts.TakesPasskeys() {
 			all = slices.DeleteFunc(all, func(e endpoint) bool {
 				return e.path == passkeyPath || strings.HasPrefix(e.path, accountPath+"/passkey") ||

@@ -10,6 +10,7 @@ import (
 	"github.com/cloakroom-go/cloakroom/audit"
 	"github.com/cloakroom-go/cloakroom/internal/accounts"
 	"github.com/cloakroom-go/cloakroom/internal/seal"
+	"github.com/cloakroom-go/cloakroom/internal/telemetry"
 	"github.com/cloakroom-go/cloakroom/internal/ui"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -79,6 +80,113 @@ func (g *Gateway) byPasskey(r *http.Request, pending session.Pending, sealed, re
 	return account, err
 }
 
+// signUpPasskeyPath is where people register with a passkey in the place of a password.
+const signUpPasskeyPath = accounts.SignUpPath + "/passkey"
+
+// signUpPasskey asks who somebody is who registers with a passkey, for a login that this browser began.
+func (g *Gateway) signUpPasskey(w http.ResponseWriter, r *http.Request) error {
+	query, err := single(r.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	pending, err := g.begun(r, query.Get("state"))
+	if err != nil {
+		return g.restart(w, r, query.Get("state"), err)
+	}
+	g.showSignUpPasskey(w, pending, "", nil)
+	return nil
+}
+
+// showSignUpPasskey writes the page on which somebody says who they are; with err it says what is wrong.
+func (g *Gateway) showSignUpPasskey(w http.ResponseWriter, pending session.Pending, identifier string, err error) {
+	status := http.StatusOK
+	page := ui.FormPage{
+		Title: signingUp.title, Text: "For " + g.Own.Host() + ", with a passkey: you will sign in by what unlocks your device, without a password.", Action: g.options.Prefix + signUpPasskeyPath, Button: "Continue",
+		Hidden: inLogin(pending), Links: []ui.Link{{URL: g.options.Prefix + accounts.SignUpPath + "?" + url.Values{"state": {pending.State()}}.Encode(), Name: "Take a password instead"}},
+	}
+	name := g.nameInput(identifier)
+	if err != nil {
+		text := g.refusal(w, &status, err)
+		switch session.CodeOf(err) {
+		case session.BadIdentifier, session.IdentifierTaken:
+			name.Wrong = text
+		default:
+			page.Wrong = text
+		}
+	}
+	page.Inputs = []ui.Input{name}
+	g.Answers.Pages.Form(w, status, page)
+}
+
+// inLogin is what a page of a login carries.
+func inLogin(pending session.Pending) url.Values {
+	return url.Values{"state": {pending.State()}, "return_to": {pending.ReturnTo}}
+}
+
+// takeSignUpPasskey has the browser make a passkey for a new account, then makes the account.
+func (g *Gateway) takeSignUpPasskey(w http.ResponseWriter, r *http.Request) error {
+	form, err := readForm(r, signUpPasskeyPath)
+	if err != nil {
+		return err
+	}
+	pending, err := g.begun(r, form.Get("state"))
+	if err != nil {
+		return g.beginAgain(w, r, signingUp, form, err)
+	}
+	identifier := form.Get("identifier")
+	if form.Has("response") {
+		var account *accounts.Account
+		if account, err = g.enrolByPasskey(r, pending, "", form.Get("passkey"), form.Get("response")); err == nil {
+			return g.goOn(w, r, pending, account, accounts.ByPasskey, accounts.Strongly)
+		}
+	} else {
+		var c accounts.Ceremony
+		if c, err = g.Accounts.BeginAccount(r.Context(), pending, accounts.Registration{Identifier: identifier}, telemetry.Of(r).Address); err == nil {
+			hidden := inLogin(pending)
+			hidden.Set("passkey", c.Sealed)
+			hidden.Set("identifier", identifier)
+			g.Answers.Pages.Form(w, http.StatusOK, ui.FormPage{
+				Title: "Make the passkey", Text: "For " + identifier + ". Your browser asks where to keep it, and for what unlocks that.",
+				Links: []ui.Link{{URL: g.options.Prefix + accounts.SignUpPath + "?" + url.Values{"state": {pending.State()}}.Encode(), Name: "Take a password instead"}},
+				Passkey: &ui.Passkey{
+					Action: g.options.Prefix + signUpPasskeyPath, Hidden: hidden, Ceremony: "create", Options: c.Options, Button: "Make the passkey",
+					Failed: "No passkey was made, and no account. You can try again, or take a password.", Without: noScript,
+				},
+			})
+			return nil
+		}
+	}
+	if !shown(err) {
+		return err
+	}
+	g.Answers.Note(r, err)
+	g.showSignUpPasskey(w, pending, identifier, err)
+	return nil
+}
+
+// noScript is what people read in the place of a button that needs it.
+const noScript = "Passkeys need JavaScript, which is off in your browser."
+
+// enrolByPasskey makes an account of what a ceremony made.
+func (g *Gateway) enrolByPasskey(r *http.Request, pending session.Pending, name, sealed, response string) (*accounts.Account, error) {
+	account, err := g.Accounts.FinishAccount(r.Context(), pending, name, sealed, response, g.once(r, sealed))
+	if err == nil {
+		g.recordAccount(r, audit.Registered, account, "by a passkey")
+	}
+	return account, err
+}
+
+// confirmedBy are the methods of somebody who showed once more who they are, with a code where they have a second step.
+func confirmedBy(account *accounts.Account, code bool) []string {
+	switch {
+	case !account.HasPassword():
+		return []string{accounts.ByPasskey, accounts.Strongly}
+	case code:
+		return []string{accounts.ByPassword, accounts.ByCode, accounts.Strongly}
+	}
+	return []string{accounts.ByPassword}
+}
+
 // passkeyDeeds are there where passkeys are.
 var passkeyDeeds = []*deed{
 	{
@@ -98,6 +206,19 @@ var passkeyDeeds = []*deed{
 		keep: "id", about: (*Gateway).passkeyName,
 		do: (*Gateway).removePasskey,
 	},
+	{
+		path: "passkey-only", title: "Remove your password", button: "Remove the password",
+		text: "You will sign in with your passkeys alone: make sure that you have more than one, or that one is kept where you do not lose it. You will be signed out everywhere else.",
+		doc:  "The page to remove one's password, for who has a passkey. Its form takes the `password`, and a `code`. All other sessions of the person end. 409 `last_way` without a passkey.",
+		do:   (*Gateway).removePassword,
+	},
+	{
+		path: "passkey-password", title: "Set a password", button: "Continue",
+		text:   "You will be able to sign in with it, beside your passkeys. First, please show that it is you.",
+		doc:    "The page to set a password, for who has none. All other sessions of the person end.",
+		do:     (*Gateway).offerPassword,
+		resume: "allowed", next: (*Gateway).takeFirstPassword,
+	},
 }
 
 // makePasskey has the browser make one.
@@ -113,7 +234,7 @@ func (g *Gateway) makePasskey(w http.ResponseWriter, r *http.Request, s *session
 		Title: "Make the passkey", Text: "Your browser asks where to keep it, and for what unlocks that.", Links: []ui.Link{g.cancel()},
 		Passkey: &ui.Passkey{
 			Action: g.below("passkey"), Hidden: hidden, Ceremony: "create", Options: c.Options, Button: "Make the passkey",
-			Failed: "No passkey was made. You can try again.", Without: "Passkeys need JavaScript, which is off in your browser.",
+			Failed: "No passkey was made. You can try again.", Without: noScript,
 		},
 	})
 	return nil
@@ -171,11 +292,74 @@ func (g *Gateway) dropPasskey(w http.ResponseWriter, r *http.Request, s *session
 	if err := g.Accounts.RemovePasskey(r.Context(), account, id); err != nil {
 		return nil, err
 	}
-	methods := []string{accounts.ByPassword}
-	if !f.Authenticator.IsZero() {
-		methods = append(methods, accounts.ByCode, accounts.Strongly)
+	return g.anew(w, r, s, account, "passkey removed", confirmedBy(account, !f.Authenticator.IsZero())...)
+}
+
+func (g *Gateway) removePassword(w http.ResponseWriter, r *http.Request, s *session.Session, account *accounts.Account, _ url.Values) error {
+	if _, err := g.dropPassword(w, r, s, account); err != nil {
+		return err
 	}
-	return g.anew(w, r, s, account, "passkey removed", methods...)
+	g.backToAccount(w, r, "passkey-only")
+	return nil
+}
+
+// dropPassword leaves a person their passkeys, and returns the session that goes on.
+func (g *Gateway) dropPassword(w http.ResponseWriter, r *http.Request, s *session.Session, account *accounts.Account) (*session.Session, error) {
+	f, err := g.Accounts.Factors(r.Context(), account)
+	if err != nil {
+		return nil, err
+	}
+	methods := confirmedBy(account, !f.Authenticator.IsZero())
+	if err := g.Accounts.RemovePassword(r.Context(), account); err != nil {
+		return nil, err
+	}
+	return g.anew(w, r, s, account, "password removed", methods...)
+}
+
+// offerPassword asks somebody for their first password.
+func (g *Gateway) offerPassword(w http.ResponseWriter, r *http.Request, s *session.Session, account *accounts.Account, _ url.Values) error {
+	if account.HasPassword() { // set in another tab, or a moment ago
+		http.Redirect(w, r, g.below("password"), http.StatusSeeOther)
+		return nil
+	}
+	g.showFirstPassword(w, s, account, g.Accounts.Allow(account, s.LogID), nil)
+	return nil
+}
+
+func (g *Gateway) showFirstPassword(w http.ResponseWriter, s *session.Session, account *accounts.Account, allowed string, err error) {
+	status := http.StatusOK
+	page := ui.FormPage{
+		Title: "Set a password", Text: "For your account at " + g.Own.Host() + ". You will be signed out everywhere else.", Action: g.below("passkey-password"), Button: "Set the password",
+		Hidden: g.meant(s), Links: []ui.Link{g.cancel()}, Username: account.Identifier(g.Accounts.Login()),
+	}
+	page.Hidden.Set("allowed", allowed)
+	word := ui.Input{Name: "new_password", Label: "New password", Type: "password", Autocomplete: "new-password", Hint: signingUp.hint, Least: signingUp.least}
+	if err != nil {
+		word.Wrong = g.refusal(w, &status, err)
+	}
+	page.Inputs = []ui.Input{word}
+	g.Answers.Pages.Form(w, status, page)
+}
+
+func (g *Gateway) takeFirstPassword(w http.ResponseWriter, r *http.Request, s *session.Session, account *accounts.Account, form url.Values) error {
+	if err := g.Accounts.Allowed(account, s.LogID, form.Get("allowed")); err != nil {
+		return err
+	}
+	methods := confirmedBy(account, false)
+	switch err := g.Accounts.SetPassword(r.Context(), account, form.Get("new_password")); session.CodeOf(err) {
+	case "":
+	case session.PasswordShort, session.PasswordLong, session.PasswordCommon:
+		g.Answers.Note(r, err)
+		g.showFirstPassword(w, s, account, form.Get("allowed"), err)
+		return nil
+	default:
+		return err
+	}
+	if _, err := g.anew(w, r, s, account, "password", methods...); err != nil {
+		return err
+	}
+	g.backToAccount(w, r, "passkey-password")
+	return nil
 }
 
 // passkeysOf lists a person's passkeys.
@@ -195,7 +379,11 @@ func (g *Gateway) passkeysOf(r *http.Request, account *accounts.Account) ([]ui.S
 		if !k.Used.IsZero() {
 			text = "Made on " + k.Created.Format("2 January 2006") + ", used " + ago(k.Used)
 		}
-		section.Rows = append(section.Rows, ui.Row{Name: k.Name, Text: text, Link: ui.Link{URL: g.below("passkey-remove") + "?" + url.Values{"id": {k.ID}}.Encode(), Name: "Remove"}})
+		row := ui.Row{Name: k.Name, Text: text}
+		if len(all) > 1 || account.HasPassword() {
+			row.Link = ui.Link{URL: g.below("passkey-remove") + "?" + url.Values{"id": {k.ID}}.Encode(), Name: "Remove"}
+		}
+		section.Rows = append(section.Rows, row)
 	}
 	if len(all) >= accounts.MostPasskeys {
 		section.Text, section.Link = fmt.Sprintf("You have %d, and there can be no more. Remove one to add another.", len(all)), ui.Link{}

@@ -167,12 +167,9 @@ func (g *Gateway) beginAgain(w http.ResponseWriter, r *http.Request, s *sheet, f
 func (g *Gateway) show(w http.ResponseWriter, status int, pending session.Pending, s *sheet, identifier string, err error) error {
 	page := ui.FormPage{
 		Title: s.title, Text: s.text + " " + g.Own.Host() + ".", Action: g.options.Prefix + s.path, Button: s.button,
-		Hidden: url.Values{"state": {pending.State()}, "return_to": {pending.ReturnTo}},
+		Hidden: inLogin(pending),
 	}
-	name := ui.Input{Name: "identifier", Label: "E-mail address", Type: "email", Autocomplete: "username", Value: identifier}
-	if g.Accounts.Login() == accounts.LoginUsername {
-		name.Label, name.Type = "User name", "text"
-	}
+	name := g.nameInput(identifier)
 	word := ui.Input{Name: "password", Label: "Password", Type: "password", Autocomplete: s.autocomplete, Hint: s.hint, Least: s.least}
 	if code := session.CodeOf(err); code != "" {
 		text := g.refusal(w, &status, err)
@@ -195,6 +192,9 @@ func (g *Gateway) show(w http.ResponseWriter, status int, pending session.Pendin
 	if g.Accounts.Registers() {
 		page.Links = append(page.Links, ui.Link{URL: g.options.Prefix + s.other + "?" + url.Values{"state": {pending.State()}}.Encode(), Name: s.leadsOver})
 	}
+	if s == signingUp && g.Accounts.RegistersByPasskey() {
+		page.Others = append(page.Others, ui.Link{URL: g.options.Prefix + signUpPasskeyPath + "?" + url.Values{"state": {pending.State()}}.Encode(), Name: "Use a passkey instead"})
+	}
 	if s == signingIn && g.Accounts.SignsInByMail() {
 		page.Others = append(page.Others, ui.Link{URL: g.askMailURL(pending), Name: "Sign in by mail"})
 	}
@@ -209,6 +209,15 @@ func (g *Gateway) show(w http.ResponseWriter, status int, pending session.Pendin
 	}
 	g.Answers.Pages.Form(w, status, page)
 	return nil
+}
+
+// nameInput is the field for what people call themselves.
+func (g *Gateway) nameInput(identifier string) ui.Input {
+	name := ui.Input{Name: "identifier", Label: "E-mail address", Type: "email", Autocomplete: "username", Value: identifier}
+	if g.Accounts.Login() == accounts.LoginUsername {
+		name.Label, name.Type = "User name", "text"
+	}
+	return name
 }
 
 // stay asks whether the session outlives the browser, where not all of them do.

@@ -30,6 +30,7 @@ export const codes = [
   "password_common", // a new password is one of those that are tried first
   "bad_identifier", // a new account cannot be called so
   "identifier_taken", // there is an account of that name
+  "last_way", // it is the last thing that the person can sign in with, and stays
   "link_over", // a mailed link that was used, is too old, or never was one
   "mail_down", // the mail server does not answer, or refused us
   "token_invalid", // an access token that came without a session is not good for the route
