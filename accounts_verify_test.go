@@ -314,3 +314,62 @@ func TestVerify_U6_AddressOfAnother(t *testing.T) {
 		t.Errorf("%+v", l)
 	}
 }
+
+// Who has an address that is not verified has a mail sent from the account page. Its link verifies the address, after
+// the password, and ends nothing; a stranger whom it reached by mistake can do nothing with it.
+func TestVerify_U8_U9_ConfirmAnAddressLater(t *testing.T) {
+	var people *cloakroom.Accounts
+	r, mail := withMail(t, func(c *cloakroom.Config) { people = c.Accounts })
+	b := r.browser().join()
+	p := b.visit("/auth/account")
+	if !strings.Contains(p.Body, "not confirmed yet") {
+		t.Fatalf("%s", p.Body)
+	}
+	if p := b.post("/auth/account/email-confirm", "same-origin", nil); p.Status != http.StatusForbidden {
+		t.Errorf("without the page's token: %d", p.Status)
+	}
+	if sent := b.press(p, "Confirm"); !strings.Contains(sent.Body, "A mail is on its way to "+adasAddress) {
+		t.Fatalf("%d %s", sent.Status, sent.Body)
+	}
+	l := mail.Next()
+	if l.To != adasAddress || l.Subject != "Confirm your address at app.example.com" {
+		t.Errorf("%+v", l)
+	}
+	link := linkIn(t, l)
+	if p := r.browser().fill(r.browser().fromMail(link), map[string]string{"password": "what a stranger guesses"}); p.Status != http.StatusForbidden {
+		t.Errorf("a stranger: %d %s", p.Status, p.Body)
+	}
+	if count(t, people, "account WHERE email_verified > 0") != 0 {
+		t.Error("verified before")
+	}
+	if p := b.fill(b.fromMail(link), map[string]string{"password": adasPassword}); !strings.Contains(p.Body, "Your address is confirmed") {
+		t.Errorf("%d %s", p.Status, p.Body)
+	}
+	if count(t, people, "account WHERE email_verified > 0") != 1 {
+		t.Error("not verified after")
+	}
+	if p := b.askAPI(); p.Status != http.StatusOK {
+		t.Errorf("the session: %d", p.Status)
+	}
+	if p := b.visit("/auth/account"); strings.Contains(p.Body, "not confirmed yet") {
+		t.Errorf("%s", p.Body)
+	}
+	if again := b.press(p, "Confirm"); again.URL != "/auth/account" {
+		t.Errorf("once more: %d %s", again.Status, again.URL)
+	}
+	if p := b.fromMail(link); p.Status != http.StatusGone {
+		t.Errorf("the link again: %d", p.Status)
+	}
+	// Mails are counted like others.
+	eve := r.browser()
+	eve.sendJSON("/auth/register", map[string]string{"identifier": "eve@example.com", "password": adasPassword})
+	hers, status := eve.visit("/auth/account"), 0
+	for range 20 {
+		if status = eve.press(hers, "Confirm").Status; status != http.StatusOK {
+			break
+		}
+	}
+	if status != http.StatusTooManyRequests {
+		t.Errorf("any number of mails: %d", status)
+	}
+}

@@ -77,8 +77,8 @@ func CheckEmail(email string) error {
 	return err
 }
 
-// AskEmail mails a link that gives an account another address, to that address. Confirm comes first. BadIdentifier: as of CheckEmail; the
-// rest is as of RegisterByMail.
+// AskEmail mails a link that gives an account another address, to that address: Confirm comes first. Of the account's own address the link
+// verifies it, and nothing has to come first. BadIdentifier: as of CheckEmail; the rest is as of RegisterByMail.
 func (a *Accounts) AskEmail(ctx context.Context, account *Account, email, address string) error {
 	email = strings.TrimSpace(email)
 	key, err := emailKey(email)
@@ -98,11 +98,15 @@ func (a *Accounts) AskEmail(ctx context.Context, account *Account, email, addres
 			if other != nil && other.ID != account.ID {
 				return line.Send(a.seal(a.haveOne("give an account this address, or to register"), to))
 			}
-			of := detail{Epoch: account.epoch, Key: key, Email: email}
+			of := detail{Epoch: account.epoch, Key: key, Email: email, Same: other != nil}
+			subject, text := "Confirm your new address at ", "wants to sign in at "+a.base.Host+" with this address from now on"
+			if of.Same {
+				subject, text = "Confirm your address at ", "signs in at "+a.base.Host+" with this address"
+			}
 			return a.sendLink(ctx, line, forAddress, account.ID, of, to, func(token string) letter {
 				return letter{
-					Subject: "Confirm your new address at " + a.base.Host,
-					Text:    "Somebody, probably you, wants to sign in at " + a.base.Host + " with this address from now on. This works once, within 10 minutes:",
+					Subject: subject + a.base.Host,
+					Text:    "Somebody, probably you, " + text + ". This works once, within 10 minutes:",
 					Link:    a.linkFor(a.o.VerifyPage, VerifyPath, token), Button: "Confirm the address",
 					Rest: "If it was not you, there is nothing to do: without this nothing changes.",
 				}
@@ -115,6 +119,7 @@ func (a *Accounts) AskEmail(ctx context.Context, account *Account, email, addres
 type Confirmation struct {
 	Email   string
 	Account string // whose address it becomes; "" for an account that is made by it
+	Same    bool   // it is the account's address already: nothing changes but that it is verified
 	State   string // of the login that led to it, "" for none
 
 	l *link
@@ -129,7 +134,7 @@ func (a *Accounts) ConfirmableEmail(ctx context.Context, token string) (*Confirm
 	if err != nil {
 		return nil, err
 	}
-	return &Confirmation{Email: l.Email, Account: l.account, State: l.State, l: l}, nil
+	return &Confirmation{Email: l.Email, Account: l.account, Same: l.Same, State: l.State, l: l}, nil
 }
 
 // Prove says whether a password is the one of whoever asked for the link: reading the mail proves that somebody has the address, not that
@@ -157,7 +162,7 @@ func (a *Accounts) Prove(ctx context.Context, c *Confirmation, password, address
 
 // ConfirmEmail does what a link is for, once, on the word of the caller that whoever opened it asked for it. IdentifierTaken: somebody else has
 // an account of the address since; LinkOver: the link was used, or the account's credentials changed. A changed address begins a new epoch:
-// the caller ends the sessions.
+// the caller ends the sessions, unless it is the same.
 func (a *Accounts) ConfirmEmail(ctx context.Context, c *Confirmation) (*Account, error) {
 	if c.Account != "" {
 		return a.moveTo(ctx, c.l)
@@ -201,6 +206,10 @@ func (a *Accounts) moveTo(ctx context.Context, l *link) (*Account, error) {
 		if others > 0 {
 			return session.Fail(session.IdentifierTaken, op, "another account has the address since")
 		}
+		if l.Same {
+			return hit(tx.ExecContext(ctx, "UPDATE account SET email_verified = ? WHERE id = ? AND epoch = ? AND email_key = ? AND disabled = 0",
+				millis(now), l.account, l.Epoch, l.Key))
+		}
 		err := hit(tx.ExecContext(ctx, "UPDATE account SET email = ?, email_key = ?, email_verified = ?, epoch = epoch + 1 WHERE id = ? AND epoch = ? AND disabled = 0",
 			l.Email, l.Key, millis(now), l.account, l.Epoch))
 		if doubled(err) {
@@ -210,6 +219,10 @@ func (a *Accounts) moveTo(ctx context.Context, l *link) (*Account, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	if l.Same {
+		account.EmailVerified = now
+		return account, nil
 	}
 	old := account.Email
 	account.Email, account.EmailVerified, account.epoch = l.Email, now, account.epoch+1

@@ -32,6 +32,7 @@ type detail struct {
 	Key   string `json:"key"`             // of the address that it was mailed to
 
 	Email    string `json:"email,omitempty"`    // the address as it was typed
+	Same     bool   `json:"same,omitempty"`     // the account has the address already, and it is not verified
 	Name     string `json:"name,omitempty"`     // of a person who registers
 	Password string `json:"password,omitempty"` // its hash
 	State    string `json:"state,omitempty"`    // of the login that led to it

@@ -54,7 +54,7 @@ func (g *Gateway) account(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		page.Sections = append(append(page.Sections, g.whoIs(account), ways), keys...)
+		page.Sections = append(append(page.Sections, g.whoIs(s, account), ways), keys...)
 	} else {
 		page.Sections = append(page.Sections, ui.Section{Title: "Who you are", Rows: []ui.Row{{
 			Name: cmp.Or(claim(s, "name"), claim(s, "email"), s.Grant.Subject), Text: "Signed in with " + titleOf(g.Providers[s.Grant.Provider], s.Grant.Provider),
@@ -75,11 +75,14 @@ func claim(s *session.Session, name string) string {
 	return text
 }
 
-func (g *Gateway) whoIs(account *accounts.Account) ui.Section {
+func (g *Gateway) whoIs(s *session.Session, account *accounts.Account) ui.Section {
 	who := ui.Section{Title: "Who you are"}
 	email := ui.Row{Name: account.Email, Text: "Your e-mail address"}
 	if g.Accounts.Mails() {
 		email.Link = ui.Link{URL: g.below(emailDeed.path), Name: "Change"}
+		if account.EmailVerified.IsZero() {
+			email.Text, email.Button = "Your e-mail address, not confirmed yet", g.button(verifyDeed, "Confirm", s, nil)
+		}
 	}
 	for _, row := range []ui.Row{{Name: account.Name, Text: "Your name"}, {Name: account.Username, Text: "Your user name"}, email} {
 		if row.Name != "" {
@@ -123,6 +126,9 @@ func (g *Gateway) waysIn(ctx context.Context, account *accounts.Account, passkey
 		ui.Row{Name: "Recovery codes", Text: left, Link: ui.Link{URL: g.below("recovery"), Name: "Make new ones"}})
 	return ways, err
 }
+
+// verifyDeed is where a mail to confirm one's address is asked for, below the account.
+const verifyDeed = "email-confirm"
 
 // below is the address of something that a person does to their account.
 func (g *Gateway) below(name string) string { return g.options.Prefix + accountPath + "/" + name }

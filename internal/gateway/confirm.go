@@ -72,8 +72,33 @@ func (g *Gateway) askEmail(w http.ResponseWriter, r *http.Request, s *session.Se
 		return err
 	}
 	g.remember(r, s)
+	g.lookIntoMail(w, form.Get("email"))
+	return nil
+}
+
+func (g *Gateway) lookIntoMail(w http.ResponseWriter, email string) {
 	g.Answers.Pages.Notice(w, http.StatusOK, "Look into your mail", fmt.Sprintf("A mail is on its way to %s. The link in it works once, within %s. "+
-		"If nothing comes, look among the unwanted mail, or ask again.", form.Get("email"), inWords(accounts.LinkLife)), g.cancel())
+		"If nothing comes, look among the unwanted mail, or ask again.", email, inWords(accounts.LinkLife)), g.cancel())
+}
+
+// askVerify mails a link to the address that a person has, and that is not verified.
+func (g *Gateway) askVerify(w http.ResponseWriter, r *http.Request) error {
+	if _, err := g.letterForm(w, r, "confirm address"); err != nil {
+		return err
+	}
+	s, account, err := g.owner(r)
+	if err != nil {
+		return err
+	}
+	if account.Email == "" || !account.EmailVerified.IsZero() { // in another tab, or a moment ago
+		g.backToAccount(w, r, "")
+		return nil
+	}
+	if err := g.Accounts.AskEmail(r.Context(), account, account.Email, telemetry.Of(r).Address); err != nil {
+		return err
+	}
+	g.remember(r, s)
+	g.lookIntoMail(w, account.Email)
 	return nil
 }
 
@@ -120,6 +145,9 @@ func (g *Gateway) showConfirm(w http.ResponseWriter, r *http.Request, token stri
 	if c.Account != "" {
 		page.Text = "From now on you sign in with " + c.Email + " at " + g.Own.Host() + ". You will be signed out everywhere."
 		word.Hint = "The one that you sign in with."
+	}
+	if c.Same {
+		page.Text = "You sign in with " + c.Email + " at " + g.Own.Host() + "."
 	}
 	switch g.wrong(w, &status, wrong) {
 	case "":
@@ -171,6 +199,9 @@ func (g *Gateway) takeConfirm(w http.ResponseWriter, r *http.Request) error {
 		return g.confirmOver(w, r, err)
 	}
 	switch {
+	case c.Same:
+		g.Answers.Pages.Notice(w, http.StatusOK, "Your address is confirmed", "You go on signing in with "+account.Email+".", ui.Link{URL: g.options.Prefix + accountPath, Name: "Go to your account"})
+		return nil
 	case c.Account != "":
 		if err := g.endAll(r, account, movedAddress); err != nil {
 			return err
@@ -192,6 +223,8 @@ func (g *Gateway) confirmEmail(r *http.Request, c *accounts.Confirmation) (*acco
 	account, err := g.Accounts.ConfirmEmail(r.Context(), c)
 	switch {
 	case err != nil:
+	case c.Same:
+		g.recordAccount(r, audit.Changed, account, "e-mail address confirmed")
 	case c.Account != "":
 		g.recordAccount(r, audit.Changed, account, "e-mail address")
 	default:
@@ -226,8 +259,10 @@ func (g *Gateway) confirmJSON(w http.ResponseWriter, r *http.Request) error {
 	if c.Account == "" {
 		return g.welcome(w, r, account, false, accounts.ByPassword)
 	}
-	if err := g.endAll(r, account, movedAddress); err != nil {
-		return err
+	if !c.Same {
+		if err := g.endAll(r, account, movedAddress); err != nil {
+			return err
+		}
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil

@@ -30,7 +30,8 @@ func (g *Gateway) mailEndpoints() []endpoint {
 		{"GET", accounts.ResetPath, document, g.reset, "Where the link in that mail leads. Opening it spends nothing."},
 		{"POST", accounts.ResetPath, entry, g.takeReset, "Its form: sets the password, once, and ends all of the person's sessions. Nobody is signed in by it."},
 		{"POST", "email", guarded, g.changeEmail, "Mails a link to the address that the person who is signed in wants to have: `{\"current_password\", \"email\", \"code\"?}`. 202 as above, whether another account has it. 403 `wrong_password`; 422 `code_required`, `wrong_code`."},
-		{"POST", "email/confirm", entry, g.confirmJSON, "Confirms an address by `{\"token\", \"password\"}`, the token being that of the mailed link: makes the account and signs in, answered like `POST login`; or changes the address, which ends all of the person's sessions: 204. 403 `wrong_password`; 410 `link_over`."},
+		{"POST", accountPath + "/" + verifyDeed, posted, g.askVerify, "The account page's button for an address that is not verified: mails a link that does so, to `verify-email`, and changes nothing else. Throttled like other mails."},
+		{"POST", "email/confirm", entry, g.confirmJSON, "Confirms an address by `{\"token\", \"password\"}`, the token being that of the mailed link: makes the account and signs in, answered like `POST login`; or changes the address, which ends all of the person's sessions: 204. Of an address that the account has already it does nothing but verify it: 204. 403 `wrong_password`; 410 `link_over`."},
 		{"GET", accounts.VerifyPath, document, g.confirm, "Where the link in that mail leads, and the one in the mail that a registration sends. Opening it spends nothing."},
 		{"POST", accounts.VerifyPath, entry, g.takeConfirm, "Its form: makes the account, or changes its address, once. In a browser that did not ask for it, it wants the password."},
 	}, g.deedRows(emailDeed)...)
