@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"flag"
 	"io"
 	"log/slog"
 	"maps"
@@ -13,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +31,15 @@ import (
 )
 
 const appURL = "https://app.example.com"
+
+// TestMain lets more tests run at once than there are cores: those that do mostly wait, for a token to be over or a connection to end.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", strconv.Itoa(8*runtime.GOMAXPROCS(0))); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
 
 // resting is where the rig's sessions rest, unless a test says so itself: the suite runs once for each storage.
 func resting() string { return cmp.Or(os.Getenv("CLOAKROOM_TEST_STORAGE"), "store") }

@@ -48,11 +48,12 @@ type options struct {
 	requests    int      // in a round
 	concurrency int      // connections of the client
 	also        []string // other builds of the program, to be measured in the same run
+	inPackage   bool     // also what has to be compiled anew to be measured
 	profiles    string   // folder for CPU and allocation profiles, "" for none
 }
 
 func main() {
-	var o options
+	o := options{inPackage: true}
 	flag.IntVar(&o.rounds, "rounds", 40, "rounds of each contender")
 	flag.IntVar(&o.requests, "requests", 1000, "requests in a round")
 	flag.IntVar(&o.concurrency, "concurrency", 16, "connections of the client")
@@ -202,8 +203,10 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 	if err := loggingIn(ctx, programs.gateway, dir, o, w); err != nil {
 		return err
 	}
-	if err := inPackage(ctx, o, w); err != nil {
-		return err
+	if o.inPackage {
+		if err := inPackage(ctx, o, w); err != nil {
+			return err
+		}
 	}
 	if o.profiles != "" {
 		return profile(ctx, o, all)
