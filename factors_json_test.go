@@ -23,7 +23,7 @@ func (b *browser) setsUpJSON() (*app, []string) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	phone := &app{secret}
+	phone := newApp(secret)
 	p := b.sendJSON("/auth/authenticator/confirm", map[string]any{"offer": offer["offer"], "code": phone.code(-1)})
 	if p.Status != http.StatusOK {
 		b.t.Fatalf("%d %s", p.Status, p.Body)

@@ -18,12 +18,26 @@ import (
 )
 
 // app is an authenticator app as people have it.
-type app struct{ secret []byte }
+type app struct {
+	secret []byte
+	step   int64 // of time, in which it began
+}
 
-// code is what it shows, so many steps from now.
+// newApp returns an app that begins now. Its codes are those of this half of a minute, also once the next has begun: a code is good then
+// too, and one that was used is no other. Where this half is as good as over it waits, so that the first is in time.
+func newApp(secret []byte) *app {
+	const step = 30 * time.Second
+	now := time.Now()
+	if left := now.Truncate(step).Add(step).Sub(now); left < 2*time.Second {
+		time.Sleep(left)
+	}
+	return &app{secret, time.Now().Unix() / 30}
+}
+
+// code is what it shows, so many steps from when it began.
 func (a *app) code(steps int64) string {
 	mac := hmac.New(sha1.New, a.secret)
-	mac.Write(binary.BigEndian.AppendUint64(nil, uint64(time.Now().Unix()/30+steps)))
+	mac.Write(binary.BigEndian.AppendUint64(nil, uint64(a.step+steps)))
 	sum := mac.Sum(nil)
 	at := sum[19] & 0xf
 	return fmt.Sprintf("%06d", (binary.BigEndian.Uint32(sum[at:])&0x7fffffff)%1_000_000)
@@ -46,7 +60,7 @@ func (b *browser) setsUp() (*app, []string) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	phone := &app{secret}
+	phone := newApp(secret)
 	p = b.fill(p, map[string]string{"code": phone.code(-1)})
 	var codes []string
 	for _, m := range codesOnPage.FindAllStringSubmatch(p.Body, -1) {
@@ -261,7 +275,7 @@ func TestFactors_U8_U13_Replace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	phone := &app{secret}
+	phone := newApp(secret)
 	if p := b.fill(p, map[string]string{"code": phone.code(-1)}); p.Status != http.StatusOK || len(codesOnPage.FindAllString(p.Body, -1)) != 10 {
 		t.Fatalf("%d %s", p.Status, p.Body)
 	}
