@@ -23,17 +23,8 @@ type sheet struct {
 // sheets are the forms of a page.
 func (p *page) sheets(t *testing.T) (all []sheet) {
 	t.Helper()
-	doc, err := html.Parse(strings.NewReader(p.Body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for n := range doc.Descendants() {
-		attrs := map[string]string{}
-		for _, a := range n.Attr {
-			attrs[a.Key] = a.Val
-		}
+	for n, attrs := range p.elements(t) {
 		switch {
-		case n.Type != html.ElementNode:
 		case n.Data == "form":
 			all = append(all, sheet{action: attrs["action"], fields: url.Values{}})
 		case n.Data == "input":

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"io"
+	"iter"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -74,21 +75,36 @@ func accountsFile(t *testing.T, path string) *sql.DB {
 
 var schemas sync.Map // by the path of a file
 
-// form is the form of a page: where it goes, and what is in it.
-func (p *page) form(t *testing.T) (action string, fields url.Values) {
+// elements are those of a page, each with its attributes.
+func (p *page) elements(t *testing.T) iter.Seq2[*html.Node, map[string]string] {
 	t.Helper()
 	doc, err := html.Parse(strings.NewReader(p.Body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	fields = url.Values{}
-	for n := range doc.Descendants() {
-		attrs := map[string]string{}
-		for _, a := range n.Attr {
-			attrs[a.Key] = a.Val
+	return func(yield func(*html.Node, map[string]string) bool) {
+		for n := range doc.Descendants() {
+			if n.Type == html.ElementNode && !yield(n, attributes(n)) {
+				return
+			}
 		}
+	}
+}
+
+func attributes(n *html.Node) map[string]string {
+	attrs := map[string]string{}
+	for _, a := range n.Attr {
+		attrs[a.Key] = a.Val
+	}
+	return attrs
+}
+
+// form is the form of a page: where it goes, and what is in it.
+func (p *page) form(t *testing.T) (action string, fields url.Values) {
+	t.Helper()
+	fields = url.Values{}
+	for n, attrs := range p.elements(t) {
 		switch {
-		case n.Type != html.ElementNode:
 		case n.Data == "form":
 			action = attrs["action"]
 		case n.Data == "input" && attrs["type"] == "checkbox":

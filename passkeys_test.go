@@ -42,32 +42,15 @@ func newDevice() *device {
 // ceremony is the form of a page that has one, and what the browser is asked to do.
 func (p *page) ceremony(t *testing.T) (action, options string, fields url.Values) {
 	t.Helper()
-	doc, err := html.Parse(strings.NewReader(p.Body))
-	if err != nil {
-		t.Fatal(err)
-	}
 	fields = url.Values{}
-	for n := range doc.Descendants() {
-		attrs := map[string]string{}
-		for _, a := range n.Attr {
-			attrs[a.Key] = a.Val
-		}
-		if n.Type != html.ElementNode || n.Data != "form" || attrs["data-options"] == "" {
+	for n, attrs := range p.elements(t) {
+		if n.Data != "form" || attrs["data-options"] == "" {
 			continue
 		}
 		action, options = attrs["action"], attrs["data-options"]
 		for d := range n.Descendants() {
-			name, value := "", ""
-			for _, a := range d.Attr {
-				switch a.Key {
-				case "name":
-					name = a.Val
-				case "value":
-					value = a.Val
-				}
-			}
-			if name != "" {
-				fields.Set(name, value)
+			if input := attributes(d); input["name"] != "" {
+				fields.Set(input["name"], input["value"])
 			}
 		}
 	}

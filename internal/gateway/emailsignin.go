@@ -33,16 +33,10 @@ func (g *Gateway) mailSignInEndpoints() []endpoint {
 }
 
 func (g *Gateway) askMail(w http.ResponseWriter, r *http.Request) error {
-	query, err := single(r.URL.RawQuery)
-	if err != nil {
-		return err
-	}
-	pending, err := g.begun(r, query.Get("state"))
-	if err != nil {
-		return g.restart(w, r, query.Get("state"), err)
-	}
-	g.showAskMail(w, pending, "", nil)
-	return nil
+	return g.forLogin(w, r, func(pending session.Pending, _ url.Values) error {
+		g.showAskMail(w, pending, "", nil)
+		return nil
+	})
 }
 
 func (g *Gateway) showAskMail(w http.ResponseWriter, pending session.Pending, identifier string, err error) {

@@ -85,16 +85,10 @@ const signUpPasskeyPath = accounts.SignUpPath + "/passkey"
 
 // signUpPasskey asks who somebody is who registers with a passkey, for a login that this browser began.
 func (g *Gateway) signUpPasskey(w http.ResponseWriter, r *http.Request) error {
-	query, err := single(r.URL.RawQuery)
-	if err != nil {
-		return err
-	}
-	pending, err := g.begun(r, query.Get("state"))
-	if err != nil {
-		return g.restart(w, r, query.Get("state"), err)
-	}
-	g.showSignUpPasskey(w, pending, "", nil)
-	return nil
+	return g.forLogin(w, r, func(pending session.Pending, _ url.Values) error {
+		g.showSignUpPasskey(w, pending, "", nil)
+		return nil
+	})
 }
 
 // showSignUpPasskey writes the page on which somebody says who they are; with err it says what is wrong.

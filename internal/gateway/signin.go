@@ -85,6 +85,14 @@ func (g *Gateway) recordAccount(r *http.Request, action audit.Action, account *a
 
 // ask shows a page to get in by, for a login that this browser began.
 func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, s *sheet) error {
+	return g.forLogin(w, r, func(pending session.Pending, query url.Values) error {
+		return g.show(w, http.StatusOK, pending, s, query.Get("login_hint"), nil)
+	})
+}
+
+// forLogin finds the login that the address of a page names and has the page shown for it. A login that is none in this browser begins
+// again.
+func (g *Gateway) forLogin(w http.ResponseWriter, r *http.Request, show func(pending session.Pending, query url.Values) error) error {
 	query, err := single(r.URL.RawQuery)
 	if err != nil {
 		return err
@@ -93,7 +101,7 @@ func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, s *sheet) error {
 	if err != nil {
 		return g.restart(w, r, query.Get("state"), err)
 	}
-	return g.show(w, http.StatusOK, pending, s, query.Get("login_hint"), nil)
+	return show(pending, query)
 }
 
 // begun finds a login at our own accounts. LoginLost: there is none in this browser.
