@@ -143,6 +143,45 @@ func TestPasskeys_U8_U13_MakeAndSignIn(t *testing.T) {
 	}
 }
 
+// Browsers offer passkeys where the name is filled in. That asks for nothing more: the challenge is the button's, and no script may connect
+// to anything. What was refused just now is not offered again, and nothing is where there are none, or where people register.
+func TestPasskeys_U13_OfferedInTheField(t *testing.T) {
+	r := newRig(t, withPasskeys(t, nil))
+	phone := newDevice()
+	r.browser().join().adds(phone, "phone", nil)
+	looks := func(name string, p *page, offered bool) {
+		t.Helper()
+		autocomplete, forms := "", 0
+		for n, attrs := range p.elements(t) {
+			if attrs["name"] == "identifier" {
+				autocomplete = attrs["autocomplete"]
+			}
+			if _, is := attrs["data-autofill"]; n.Data == "form" && is {
+				forms++
+			}
+		}
+		want, wantForms := "username", 0
+		if offered {
+			want, wantForms = "username webauthn", 1
+		}
+		if autocomplete != want || forms != wantForms {
+			t.Errorf("%s: %q and %d forms, want %q and %d", name, autocomplete, forms, want, wantForms)
+		}
+		if policy := p.Header.Get("Content-Security-Policy"); strings.Contains(policy, "connect-src") || !strings.HasPrefix(policy, "default-src 'none'") {
+			t.Errorf("%s: %s", name, policy)
+		}
+	}
+	b := r.browser()
+	first := b.visit("/auth/login")
+	looks("to sign in", first, true)
+	_, _, fields := first.ceremony(t)
+	wrong := url.Values{"state": fields["state"], "return_to": fields["return_to"], "identifier": {adasAddress}, "password": {"wrong password"}}
+	looks("a wrong password", b.post("/auth/sign-in", "same-origin", wrong), true)
+	looks("a passkey that was refused", b.enters(newDevice()), false)
+	looks("to register", b.visit("/auth/register"), false)
+	looks("without passkeys", newRig(t, withAccounts(t, nil)).browser().visit("/auth/login"), false)
+}
+
 // What came back from a ceremony is good once, for the login in which it was asked for, and for the page that is ours.
 func TestPasskeys_U13_BoundToTheLogin(t *testing.T) {
 	r := newRig(t, withPasskeys(t, nil))

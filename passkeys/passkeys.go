@@ -11,8 +11,11 @@ import (
 	"github.com/go-webauthn/webauthn/webauthn"
 )
 
-// Lifetime is how long a ceremony may take.
-const Lifetime = 5 * time.Minute
+// How long ceremonies may take: to make a passkey, and to be asked for one. A page to sign in on waits for one as long as it is open.
+const (
+	Lifetime    = 5 * time.Minute
+	AskLifetime = 10 * time.Minute
+)
 
 // Passkeys does the ceremonies, for a relying party whose id is host and whose pages are at exactly origin. It keeps nothing: pending,
 // which a ceremony begins with, has to be kept from change and used once by the caller. The user has to be verified each time, by a PIN
@@ -23,7 +26,9 @@ type Passkeys struct{}
 func New() Passkeys { return Passkeys{} }
 
 func party(host, origin string) (*webauthn.WebAuthn, error) {
-	limit := webauthn.TimeoutConfig{Enforce: true, Timeout: Lifetime, TimeoutUVD: Lifetime}
+	limit := func(d time.Duration) webauthn.TimeoutConfig {
+		return webauthn.TimeoutConfig{Enforce: true, Timeout: d, TimeoutUVD: d}
+	}
 	return webauthn.New(&webauthn.Config{
 		RPID: host, RPDisplayName: host, RPOrigins: []string{origin},
 		AttestationPreference: protocol.PreferNoAttestation,
@@ -31,7 +36,7 @@ func party(host, origin string) (*webauthn.WebAuthn, error) {
 			ResidentKey: protocol.ResidentKeyRequirementRequired, RequireResidentKey: protocol.ResidentKeyRequired(),
 			UserVerification: protocol.VerificationRequired,
 		},
-		Timeouts:                          webauthn.TimeoutsConfig{Login: limit, Registration: limit},
+		Timeouts:                          webauthn.TimeoutsConfig{Login: limit(AskLifetime), Registration: limit(Lifetime)},
 		ExtensionsUnsolicitedOutputPolicy: protocol.UnsolicitedOutputPolicyIgnore, // password managers add some; none is used
 	})
 }

@@ -3,7 +3,10 @@ package passkeys
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/descope/virtualwebauthn"
 )
@@ -45,6 +48,12 @@ func create(t *testing.T, at virtualwebauthn.RelyingParty, o virtualwebauthn.Aut
 
 func (m *made) use(t *testing.T, at virtualwebauthn.RelyingParty, handle string) error {
 	t.Helper()
+	return m.useAfter(t, at, handle, 0)
+}
+
+// useAfter has the person take some time.
+func (m *made) useAfter(t *testing.T, at virtualwebauthn.RelyingParty, handle string, pause time.Duration) error {
+	t.Helper()
 	options, pending, err := New().Ask(host, origin)
 	if err != nil {
 		t.Fatal(err)
@@ -53,6 +62,7 @@ func (m *made) use(t *testing.T, at virtualwebauthn.RelyingParty, handle string)
 	if err != nil {
 		t.Fatal(err)
 	}
+	time.Sleep(pause)
 	response := virtualwebauthn.CreateAssertionResponse(at, m.device, m.key, *asked)
 	_, changed, err := New().Asked(host, origin, pending, []byte(response), func(id []byte) ([]byte, []byte, error) {
 		if !bytes.Equal(id, m.key.ID) {
@@ -85,6 +95,24 @@ func TestPasskeys_U13_CreateAndUse(t *testing.T) {
 	if err := m.use(t, here, "eve"); err == nil {
 		t.Error("somebody else's passkey is taken")
 	}
+}
+
+// A page to sign in on may wait for as long as its login is there.
+func TestPasskeys_U13_InTime(t *testing.T) {
+	m, err := create(t, here, virtualwebauthn.AuthenticatorOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		m.key.Counter++
+		if err := m.useAfter(t, here, "ada", AskLifetime-time.Second); err != nil {
+			t.Error(err)
+		}
+		m.key.Counter++
+		if err := m.useAfter(t, here, "ada", AskLifetime+time.Second); err == nil || !strings.Contains(err.Error(), "Expired") {
+			t.Errorf("too late: %v", err)
+		}
+	})
 }
 
 // The user is verified each time, and the page is ours to the letter.

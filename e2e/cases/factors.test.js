@@ -44,10 +44,12 @@ smoke('U13 a passkey is made on the account page and signs in without a name; a 
 
   const other = await newPerson(t, stage)
   const tab = await other.tab()
-  const copy = await authenticator(tab)
+  const copy = await authenticator(tab, { automaticPresenceSimulation: false })
   await copy.give(made)
   await copy.verifies(false)
   await tab.getByRole('button', { name: 'Sign in' }).click()
+  await tab.getByRole('button', { name: 'Use a passkey' }).waitFor()
+  await copy.touched(true)
   await tab.getByRole('button', { name: 'Use a passkey' }).click()
   await tab.getByRole('alert').getByText('Nothing was signed in.').waitFor()
   assert.equal(await other.ticket(), undefined)
@@ -55,6 +57,60 @@ smoke('U13 a passkey is made on the account page and signs in without a name; a 
   await tab.getByRole('button', { name: 'Use a passkey' }).click()
   await tab.locator('#who').getByText(/^signed in as .{22}$/).waitFor()
   assert.ok((await query(tab)).me.sub)
+})
+
+test('U13 passkeys are offered where the name is filled in, and neither the button nor the password has to wait for that', async t => {
+  const stage = await openChromium(t, { accounts: {} })
+  const page = await stage.tab()
+  const device = await authenticator(page)
+  await join(page, stage.app)
+  await addPasskey(page, 'blue key')
+  const comes = async (touched, from) => {
+    const person = await newPerson(t, stage)
+    await person.context.addInitScript(() => {
+      window.asked = []
+      const { get } = CredentialsContainer.prototype
+      CredentialsContainer.prototype.get = function (options) {
+        const one = { mediation: options.mediation, aborted: false }
+        options.signal?.addEventListener('abort', () => { one.aborted = true })
+        window.asked.push(one)
+        return get.call(this, options)
+      }
+    })
+    const tab = await person.tab('/auth/account')
+    const copy = await authenticator(tab, { automaticPresenceSimulation: touched })
+    await copy.give((await from.credentials())[0]) // with its counter
+    await tab.goto(`${stage.app}/auth/login?return_to=/auth/account`)
+    return { tab, copy }
+  }
+  const waiting = tab => tab.waitForFunction(() => window.asked.length === 1)
+  const asked = tab => tab.evaluate(() => window.asked)
+  const inside = tab => tab.getByRole('heading', { name: 'Your account' }).waitFor()
+
+  const { tab: chosen, copy: used } = await comes(true, device) // from the list below the field
+  await inside(chosen)
+
+  const { tab: pressed, copy } = await comes(false, used)
+  await waiting(pressed)
+  assert.deepEqual(await asked(pressed), [{ mediation: 'conditional', aborted: false }])
+  assert.equal(await pressed.getByLabel('E-mail address').getAttribute('autocomplete'), 'username webauthn')
+  await copy.touched(true)
+  await copy.verifies(false)
+  await pressed.getByRole('button', { name: 'Use a passkey' }).click()
+  await pressed.getByRole('alert').getByText('Nothing was signed in.').waitFor()
+  await pressed.waitForFunction(() => window.asked.length === 3)
+  const [first, second, third] = await asked(pressed)
+  assert.deepEqual([first, second.mediation, third.mediation], [{ mediation: 'conditional', aborted: true }, undefined, 'conditional'], 'one at a time, and offered again')
+  await copy.verifies(true)
+  await pressed.getByRole('button', { name: 'Use a passkey' }).click()
+  await inside(pressed)
+
+  const { tab: typed } = await comes(false, copy)
+  await waiting(typed)
+  await typed.getByLabel('E-mail address').fill(ann)
+  await typed.getByLabel('Password').fill(password)
+  await typed.getByRole('button', { name: 'Sign in', exact: true }).click()
+  await inside(typed)
 })
 
 both('U8 U13 an account of a passkey alone: made, signed in to, a second one added after the first, the last one stays, a password set', async t => {
@@ -74,8 +130,7 @@ both('U8 U13 an account of a passkey alone: made, signed in to, a second one add
   const tab = await other.tab()
   const copy = await authenticator(tab)
   await copy.give(made)
-  await tab.goto(`${stage.app}/auth/login?return_to=/auth/account`)
-  await tab.getByRole('button', { name: 'Use a passkey' }).click()
+  await tab.goto(`${stage.app}/auth/login?return_to=/auth/account`) // offered in the field, and chosen there
   await tab.getByRole('link', { name: 'Add a passkey' }).click()
   await tab.getByLabel('Name of this passkey').fill('spare')
   await tab.getByRole('button', { name: 'Continue' }).click()
@@ -91,14 +146,17 @@ both('U8 U13 an account of a passkey alone: made, signed in to, a second one add
 test('U8 a passkey that was removed signs in no more', async t => {
   const stage = await openChromium(t, { accounts: {} })
   const page = await stage.tab()
-  await authenticator(page)
+  const device = await authenticator(page)
   await join(page, stage.app)
   await addPasskey(page, 'phone')
   await page.getByRole('link', { name: 'Remove' }).click()
   await page.getByLabel('Password').fill(password)
   await page.getByRole('button', { name: 'Remove' }).click()
   await page.getByRole('status').getByText('The passkey was removed.').waitFor()
+  await device.touched(false)
   await page.goto(`${stage.app}/auth/login`)
+  await page.getByRole('button', { name: 'Use a passkey' }).waitFor()
+  await device.touched(true)
   await page.getByRole('button', { name: 'Use a passkey' }).click()
   await page.getByRole('alert').first().getByText('removed here').waitFor()
 })
@@ -162,9 +220,10 @@ both('my devices: another one is signed out, then all of them', async t => {
 test('T7 U13 who has lost app and passkeys: an operator takes them away, sessions end, and the password signs in', async t => {
   const stage = await openChromium(t, { accounts: {} })
   const page = await stage.tab()
-  await authenticator(page)
+  const device = await authenticator(page)
   await join(page, stage.app)
   await addPasskey(page, 'lost phone')
+  await device.touched(false)
   await page.getByRole('link', { name: 'Set up' }).click()
   await page.getByLabel('Password').fill(password)
   await page.getByRole('button', { name: 'Continue' }).click()

@@ -14,6 +14,8 @@ export async function authenticator(page, options) {
   return {
     credentials: async () => (await cdp.send('WebAuthn.getCredentials', { authenticatorId })).credentials,
     give: credential => cdp.send('WebAuthn.addCredential', { authenticatorId, credential }),
+    /** Whether the person touches it whenever a page asks: also for what waits in a field's autofill, which a person would choose there. */
+    touched: enabled => cdp.send('WebAuthn.setAutomaticPresenceSimulation', { authenticatorId, enabled }),
     verifies: isUserVerified => cdp.send('WebAuthn.setUserVerified', { authenticatorId, isUserVerified }),
   }
 }

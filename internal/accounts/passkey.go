@@ -32,6 +32,7 @@ const (
 	MostPasskeyName = 60       // characters
 	mostResponse    = 32 << 10 // bytes of what a browser's ceremony returned
 	ceremonyLife    = 5 * time.Minute
+	signInLife      = session.LoginLifetime // of the ceremony on a page to sign in on: it waits there as long as the login does
 )
 
 // Passkey is one of a person's.
@@ -45,7 +46,7 @@ type Passkey struct {
 // Ceremony is what the browser is to do, and what has to come back with its result.
 type Ceremony struct {
 	Options string // JSON, for navigator.credentials
-	Sealed  string // good for 5 minutes, for whom it was made, and once: spend of AddPasskey and SignInByPasskey sees to that
+	Sealed  string // good for 5 minutes, to sign in as long as the login is, for whom it was made, and once: spend of AddPasskey and SignInByPasskey sees to that
 }
 
 type ceremony struct {
@@ -74,11 +75,11 @@ func (a *Accounts) ceremony(options, pending []byte, err error, who *newcomer, c
 	return Ceremony{Options: string(options), Sealed: sealJSON(a.ceremonies, ceremony{pending, time.Now().Unix(), who}, context)}, nil
 }
 
-func (a *Accounts) resumeCeremony(op, sealed, response, context string) (c ceremony, err error) {
+func (a *Accounts) resumeCeremony(op, sealed, response, context string, life time.Duration) (c ceremony, err error) {
 	switch {
 	case !a.TakesPasskeys():
 		return c, session.Fail(session.NotFound, op, "there are no passkeys here")
-	case !openJSON(a.ceremonies, sealed, &c, context) || time.Since(time.Unix(c.At, 0)) > ceremonyLife:
+	case !openJSON(a.ceremonies, sealed, &c, context) || time.Since(time.Unix(c.At, 0)) > life:
 		return c, session.Fail(session.WrongPasskey, op, "no ceremony of this login or session, or too long ago")
 	case len(response) > mostResponse:
 		return c, session.Fail(session.WrongPasskey, op, "a response of %d bytes", len(response))
@@ -120,7 +121,7 @@ func (a *Accounts) NewPasskey(ctx context.Context, account *Account, sessionID s
 // nothing. WrongPasskey: the response is not that of this ceremony, or not good; Conflict: the account was changed at the same time.
 func (a *Accounts) AddPasskey(ctx context.Context, account *Account, sessionID, name, sealed, response string, spend func() error) error {
 	const op = "add passkey"
-	c, err := a.resumeCeremony(op, sealed, response, "create\x00"+offeredTo(account, sessionID))
+	c, err := a.resumeCeremony(op, sealed, response, "create\x00"+offeredTo(account, sessionID), ceremonyLife)
 	if err != nil {
 		return err
 	}
@@ -206,7 +207,7 @@ func (a *Accounts) BeginAccount(ctx context.Context, p session.Pending, r Regist
 // WrongPasskey: as of AddPasskey; IdentifierTaken: somebody was first.
 func (a *Accounts) FinishAccount(ctx context.Context, p session.Pending, name, sealed, response string, spend func() error) (*Account, error) {
 	const op = "register by passkey"
-	c, err := a.resumeCeremony(op, sealed, response, "register\x00"+p.Challenge())
+	c, err := a.resumeCeremony(op, sealed, response, "register\x00"+p.Challenge(), ceremonyLife)
 	if err != nil {
 		return nil, err
 	}
@@ -353,7 +354,7 @@ func (a *Accounts) ConfirmByPasskey(ctx context.Context, account *Account, sessi
 	if account.HasPassword() {
 		return account, session.Fail(session.WrongPassword, op, "there is a password, and it is asked for")
 	}
-	c, err := a.resumeCeremony(op, sealed, response, "confirm\x00"+offeredTo(account, sessionID))
+	c, err := a.resumeCeremony(op, sealed, response, "confirm\x00"+offeredTo(account, sessionID), ceremonyLife)
 	if err != nil {
 		return account, err
 	}
@@ -364,7 +365,7 @@ func (a *Accounts) ConfirmByPasskey(ctx context.Context, account *Account, sessi
 // not verify its person, a copy, and a disabled account.
 func (a *Accounts) SignInByPasskey(ctx context.Context, p session.Pending, sealed, response string, spend func() error) (*Account, error) {
 	const op = "sign in with passkey"
-	c, err := a.resumeCeremony(op, sealed, response, "ask\x00"+p.Challenge())
+	c, err := a.resumeCeremony(op, sealed, response, "ask\x00"+p.Challenge(), signInLife)
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ func (g *Gateway) accountEndpoints() []endpoint {
 		{"GET", accounts.SignInPath, document, g.signIn, "The page to sign in on, for a login that `login` began."},
 		{"POST", accounts.SignInPath, entry, g.takeSignIn, "Its form. Goes on to `callback/accounts` with a code, or shows the page again."},
 		{"POST", stepPath, entry, g.takeStep, "The second step of the same login, where the account has one: the `code` of an authenticator app, or a recovery code. Nothing is issued before it."},
-		{"POST", passkeyPath, entry, g.takePasskey, "Signs in with a passkey, within the same login: what `navigator.credentials.get` returned for the page's challenge, which is good for 5 minutes and once. Nobody has to say who they are."},
+		{"POST", passkeyPath, entry, g.takePasskey, "Signs in with a passkey, within the same login: what `navigator.credentials.get` returned for the page's challenge, which is good for 10 minutes and once. Nobody has to say who they are: the page asks by a button, and in the field for the name (`mediation: \"conditional\"`)."},
 		{"GET", accounts.SignUpPath, document, g.signUp, "The page to register on. Not with `register: false`."},
 		{"POST", accounts.SignUpPath, entry, g.takeSignUp, "Its form."},
 		{"GET", signUpPasskeyPath, document, g.signUpPasskey, "The page to register on with a passkey in the place of a password. Not with `register: false`, nor where `accounts.verify_email` verifies addresses first."},

@@ -23,7 +23,7 @@ const registerPasskeyPath = "register/passkey"
 func (g *Gateway) factorEndpoints() []endpoint {
 	return []endpoint{
 		{"POST", "login/step", entry, g.stepJSON, "The second step of a sign-in by mail (`POST login/code`), for a front end with a form of its own: `{\"state\", \"step\", \"code\"}`. Answered like `POST login`. 422 `wrong_code`; 401 `login_lost` after 5 minutes."},
-		{"POST", "login/passkey", entry, g.askPasskeyJSON, "Begins a sign-in with a passkey: `{\"remember\"?}`. 200 with `{\"state\", \"ceremony\", \"options\"}`, the last for `navigator.credentials.get`, and a login cookie."},
+		{"POST", "login/passkey", entry, g.askPasskeyJSON, "Begins a sign-in with a passkey: `{\"remember\"?}`. 200 with `{\"state\", \"ceremony\", \"options\"}`, the last for `navigator.credentials.get`, and a login cookie. Good for 10 minutes."},
 		{"POST", "login/passkey/finish", entry, g.takePasskeyJSON, "… and `{\"state\", \"ceremony\", \"response\"}`, what came of it as `toJSON()` has it: answered like `POST login`. 422 `wrong_passkey`."},
 		{"POST", registerPasskeyPath, entry, g.beginAccountJSON, "Begins to register with a passkey in the place of a password: `{\"identifier\", \"name\"?, \"remember\"?}`. 200 with `{\"state\", \"ceremony\", \"options\"}`, the last for `navigator.credentials.create`, and a login cookie. 409 `identifier_taken`, 422 `bad_identifier`. Not with `register: false`, nor where `accounts.verify_email` verifies addresses first."},
 		{"POST", registerPasskeyPath + "/finish", entry, g.finishAccountJSON, "… and `{\"state\", \"ceremony\", \"response\", \"name\"?}` within 5 minutes, the name being that of the passkey: makes the account and signs in, answered like `POST login`. 409 `identifier_taken`, 422 `wrong_passkey`."},

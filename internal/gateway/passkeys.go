@@ -19,7 +19,7 @@ import (
 const passkeyPath = accounts.SignInPath + "/passkey"
 
 // ceremonyNote is how long it is remembered that a ceremony was used: longer than one may take.
-const ceremonyNote = 10 * time.Minute
+const ceremonyNote = session.LoginLifetime + time.Minute
 
 // once sees to it that a ceremony comes to something once.
 func (g *Gateway) once(r *http.Request, sealed string) func() error {

@@ -214,6 +214,11 @@ func (g *Gateway) show(w http.ResponseWriter, status int, pending session.Pendin
 		if page.Passkey, askErr = g.passkeyChoice(pending); askErr != nil {
 			return askErr
 		}
+		// Browsers offer passkeys in the field for the name, too. Not one that was refused just now.
+		if page.Passkey != nil && session.CodeOf(err) != session.WrongPasskey {
+			page.Passkey.Autofill = true
+			page.Inputs[0].Autocomplete += " webauthn"
+		}
 	}
 	g.Answers.Pages.Form(w, status, page)
 	return nil

@@ -135,6 +135,7 @@ type Passkey struct {
 	Options  string // for it, as JSON
 	Button   string
 	Beside   bool   // there is another way on the page
+	Autofill bool   // a field of the page has "webauthn" in its Autocomplete: browsers may offer passkeys there
 	Failed   string // says that nothing came of it, as a sentence
 	Without  string // says that it needs script; may be ""
 }
