@@ -291,16 +291,16 @@ func (d *device) usedFor(t *testing.T, begun map[string]any) json.RawMessage {
 	return json.RawMessage(virtualwebauthn.CreateAssertionResponse(d.party, d.auth, d.key, *asked))
 }
 
-// Where an address is verified before there is an account, and where nobody registers, there is no such page and no such endpoint.
-func TestPasskeyOnly_U6_NotWhereAddressesAreVerified(t *testing.T) {
-	verified, _ := withMail(t, func(c *cloakroom.Config) { c.Accounts.VerifyEmailOff, c.Accounts.Passkeys = false, passkeys.New() })
+// Where nobody registers, and where there are no passkeys, there is no such page and no such endpoint.
+func TestPasskeyOnly_NotHere(t *testing.T) {
+	without, _ := withMail(t, func(c *cloakroom.Config) { c.Accounts.VerifyEmailOff = false })
 	closed := newRig(t, withPasskeys(t, func(c *cloakroom.Config) { c.Accounts.RegisterOff = true }))
-	for name, r := range map[string]*rig{"Verified": verified, "Closed": closed} {
+	for name, r := range map[string]*rig{"Without": without, "Closed": closed} {
 		b := r.browser()
 		if p := b.visit("/auth/register"); strings.Contains(p.Body, "sign-up/passkey") {
 			t.Errorf("%s: %s", name, p.Body)
 		}
-		for _, path := range []string{"/auth/register/passkey", "/auth/register/passkey/finish"} {
+		for _, path := range []string{"/auth/register/passkey", "/auth/register/passkey/finish", "/auth/email/confirm/ask"} {
 			if p := b.sendJSON(path, map[string]string{"identifier": adasAddress}); p.Status != http.StatusNotFound {
 				t.Errorf("%s %s: %d", name, path, p.Status)
 			}

@@ -26,34 +26,11 @@ func (a *Accounts) RegisterByMail(ctx context.Context, r Registration, state, ad
 		return err
 	}
 	r.Hash = ""
-	key, hash, err := a.prepare(ctx, &r)
+	_, hash, err := a.prepare(ctx, &r)
 	if err != nil {
 		return err
 	}
-	to, err := mailbox(r.Identifier)
-	if err != nil {
-		return err
-	}
-	return a.mailing(key, address, func() error {
-		return a.post(ctx, func(ctx context.Context, line *mail.Line) error {
-			account, err := a.db.byKey(ctx, LoginEmail, key)
-			if err != nil {
-				return err
-			}
-			if account != nil {
-				return line.Send(a.seal(a.haveOne("register"), to))
-			}
-			of := detail{Key: key, Email: r.Identifier, Name: r.Name, Password: hash, State: state}
-			return a.sendLink(ctx, line, forRegistration, "", of, to, func(token string) letter {
-				return letter{
-					Subject: "Confirm your address at " + a.base.Host,
-					Text:    "Somebody, probably you, is making an account at " + a.base.Host + " with this address. This works once, within 10 minutes:",
-					Link:    a.linkFor(a.o.VerifyPage, VerifyPath, token), Button: "Confirm the address",
-					Rest: "If it was not you, there is nothing to do: without this no account is made.",
-				}
-			})
-		})
-	})
+	return a.mailAccount(ctx, detail{Email: r.Identifier, Name: r.Name, Password: hash, State: state}, address)
 }
 
 // haveOne tells somebody that there is an account of their address.
@@ -117,10 +94,11 @@ func (a *Accounts) AskEmail(ctx context.Context, account *Account, email, addres
 
 // Confirmation is what a link is about to confirm.
 type Confirmation struct {
-	Email   string
-	Account string // whose address it becomes; "" for an account that is made by it
-	Same    bool   // it is the account's address already: nothing changes but that it is verified
-	State   string // of the login that led to it, "" for none
+	Email     string
+	Account   string // whose address it becomes; "" for an account that is made by it
+	Same      bool   // it is the account's address already: nothing changes but that it is verified
+	State     string // of the login that led to it, "" for none
+	ByPasskey bool   // the account is made of a passkey, and has no password: ProveByPasskey is in the place of Prove
 
 	l *link
 }
@@ -134,7 +112,7 @@ func (a *Accounts) ConfirmableEmail(ctx context.Context, token string) (*Confirm
 	if err != nil {
 		return nil, err
 	}
-	return &Confirmation{Email: l.Email, Account: l.account, Same: l.Same, State: l.State, l: l}, nil
+	return &Confirmation{Email: l.Email, Account: l.account, Same: l.Same, State: l.State, ByPasskey: l.Passkey != nil, l: l}, nil
 }
 
 // Prove says whether a password is the one of whoever asked for the link: reading the mail proves that somebody has the address, not that
@@ -169,11 +147,19 @@ func (a *Accounts) ConfirmEmail(ctx context.Context, c *Confirmation) (*Account,
 	}
 	account := newAccount(LoginEmail, c.l.Email, c.l.Name, c.l.Password)
 	account.EmailVerified = account.Created
+	if c.ByPasskey {
+		account.ID = c.l.Passkey.Account
+	}
 	err := a.db.within(ctx, opAdd, func(ctx context.Context, tx *transaction) error {
 		if err := c.l.spend(ctx, tx); err != nil {
 			return err
 		}
-		return account.insert(ctx, tx, LoginEmail, c.l.Key)
+		err := account.insert(ctx, tx, LoginEmail, c.l.Key)
+		if err == nil && c.ByPasskey {
+			made := newPasskey{c.l.Passkey.ID, c.l.Passkey.Credential, c.l.Passkey.Name}
+			err = made.insert(ctx, tx, opAdd, account)
+		}
+		return err
 	})
 	if err != nil {
 		return nil, err

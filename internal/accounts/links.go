@@ -31,13 +31,22 @@ type detail struct {
 	Epoch int64  `json:"epoch,omitempty"` // of the account's credentials: under others the link is over
 	Key   string `json:"key"`             // of the address that it was mailed to
 
-	Email    string `json:"email,omitempty"`    // the address as it was typed
-	Same     bool   `json:"same,omitempty"`     // the account has the address already, and it is not verified
-	Name     string `json:"name,omitempty"`     // of a person who registers
-	Password string `json:"password,omitempty"` // its hash
-	State    string `json:"state,omitempty"`    // of the login that led to it
-	Code     string `json:"code,omitempty"`     // its hash
-	Tries    int    `json:"tries,omitempty"`    // of the code
+	Email    string         `json:"email,omitempty"`    // the address as it was typed
+	Same     bool           `json:"same,omitempty"`     // the account has the address already, and it is not verified
+	Name     string         `json:"name,omitempty"`     // of a person who registers
+	Password string         `json:"password,omitempty"` // its hash
+	Passkey  *linkedPasskey `json:"passkey,omitempty"`  // in its place
+	State    string         `json:"state,omitempty"`    // of the login that led to it
+	Code     string         `json:"code,omitempty"`     // its hash
+	Tries    int            `json:"tries,omitempty"`    // of the code
+}
+
+// linkedPasskey is what an account will be made of, and signed in to with. It is no secret.
+type linkedPasskey struct {
+	Account    string `json:"account"` // its id, under which the device keeps it
+	ID         []byte `json:"id"`
+	Credential []byte `json:"credential"`
+	Name       string `json:"name"`
 }
 
 // link is one that works.

@@ -55,13 +55,6 @@ type ceremony struct {
 	Who     *newcomer `json:"w,omitempty"`
 }
 
-// newcomer is who an account is made for by a ceremony: the device keeps the passkey under the account's id.
-type newcomer struct {
-	ID         string `json:"a"`
-	Identifier string `json:"i"`
-	Name       string `json:"n,omitempty"`
-}
-
 // TakesPasskeys reports whether passkeys can be had here. A host that is an IP address cannot be a relying party.
 func (a *Accounts) TakesPasskeys() bool {
 	_, err := netip.ParseAddr(strings.Trim(a.base.Hostname(), "[]"))
@@ -172,68 +165,6 @@ func (k *newPasskey) insert(ctx context.Context, tx *transaction, op string, acc
 		err = session.Fail(session.WrongPasskey, op, "it is there already")
 	}
 	return err
-}
-
-// RegistersByPasskey reports whether people may make an account with a passkey and no password. Not where an address is verified first.
-func (a *Accounts) RegistersByPasskey() bool {
-	return a.Registers() && a.TakesPasskeys() && !a.Verifies()
-}
-
-// BeginAccount begins to make an account of a passkey alone, within one login. The errors are those of Register.
-func (a *Accounts) BeginAccount(ctx context.Context, p session.Pending, r Registration, address string) (Ceremony, error) {
-	const op = "register by passkey"
-	if !a.RegistersByPasskey() {
-		return Ceremony{}, session.Fail(session.NotFound, op, "nobody registers by a passkey here")
-	}
-	if err := a.throttle.Register(address); err != nil {
-		return Ceremony{}, err
-	}
-	key, err := a.nameOf(&r)
-	if err != nil {
-		return Ceremony{}, err
-	}
-	// Told now, as Register would: else the device keeps a passkey that opens nothing.
-	if taken, err := a.db.byKey(ctx, a.o.Login, key); err != nil {
-		return Ceremony{}, err
-	} else if taken != nil {
-		return Ceremony{}, session.Fail(session.IdentifierTaken, op, "there is one of that name")
-	}
-	who := &newcomer{ID: newID(), Identifier: r.Identifier, Name: r.Name}
-	options, pending, err := a.o.Passkeys.Create(a.base.Hostname(), a.origin, handleOf(who.ID), who.Identifier, nil)
-	return a.ceremony(options, pending, err, who, "register\x00"+p.Challenge())
-}
-
-// FinishAccount makes the account that BeginAccount began for the same login: it has no password. name is that of the passkey, spend that of AddPasskey.
-// WrongPasskey: as of AddPasskey; IdentifierTaken: somebody was first.
-func (a *Accounts) FinishAccount(ctx context.Context, p session.Pending, name, sealed, response string, spend func() error) (*Account, error) {
-	const op = "register by passkey"
-	c, err := a.resumeCeremony(op, sealed, response, "register\x00"+p.Challenge(), ceremonyLife)
-	if err != nil {
-		return nil, err
-	}
-	if c.Who == nil || !a.RegistersByPasskey() {
-		return nil, session.Fail(session.NotFound, op, "nobody registers by a passkey here")
-	}
-	key, err := keyOf(a.o.Login, c.Who.Identifier)
-	if err != nil {
-		return nil, err
-	}
-	made, err := a.created(op, c, name, response, spend)
-	if err != nil {
-		return nil, err
-	}
-	account := newAccount(a.o.Login, c.Who.Identifier, c.Who.Name, "")
-	account.ID = c.Who.ID
-	err = a.db.within(ctx, opAdd, func(ctx context.Context, tx *transaction) error {
-		if err := account.insert(ctx, tx, a.o.Login, key); err != nil {
-			return err
-		}
-		return made.insert(ctx, tx, op, account)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return account, nil
 }
 
 // RemovePasskey forgets one of the person's, and begins a new epoch: what was signed in with it may be on a device that is lost. NotFound:

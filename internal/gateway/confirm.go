@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -24,9 +25,14 @@ func (g *Gateway) askToConfirm(w http.ResponseWriter, r *http.Request, pending s
 		g.show(w, 0, pending, signingUp, identifier, err)
 		return nil
 	}
+	g.lookForAccount(w, pending, identifier)
+	return nil
+}
+
+// lookForAccount tells somebody who registered where to find the link that makes the account.
+func (g *Gateway) lookForAccount(w http.ResponseWriter, pending session.Pending, identifier string) {
 	g.Answers.Pages.Notice(w, http.StatusOK, "Look into your mail", fmt.Sprintf("A mail is on its way to %s. The link in it works once, within %s, and makes your account. "+
 		"If nothing comes, look among the unwanted mail, or register again.", identifier, inWords(accounts.LinkLife)), ui.Link{URL: g.backTo(pending.State()), Name: "Back to signing in"})
-	return nil
 }
 
 // changeEmail mails a link to the address that a person wants to have.
@@ -156,9 +162,33 @@ func (g *Gateway) showConfirm(w http.ResponseWriter, r *http.Request, token stri
 	default:
 		word.Wrong = sentence(wrong, accounts.LoginEmail)
 	}
-	if !here && !bare {
+	switch {
+	case here || bare:
+	case c.ByPasskey:
+		return g.showConfirmByPasskey(w, status, page, c, wrong)
+	default:
 		page.Inputs = []ui.Input{word}
 	}
+	g.Answers.Pages.Form(w, status, page)
+	return nil
+}
+
+// showConfirmByPasskey has whoever opened a link show the passkey that its account is made of.
+func (g *Gateway) showConfirmByPasskey(w http.ResponseWriter, status int, page ui.FormPage, c *accounts.Confirmation, wrong error) error {
+	asked, err := g.Accounts.AskToProve(c)
+	if err != nil {
+		return err
+	}
+	if wrong != nil {
+		page.Wrong = sentence(wrong, accounts.LoginEmail)
+	}
+	page.Text += " Please show the passkey that you made for it."
+	page.Hidden.Set("passkey", asked.Sealed)
+	page.Passkey = &ui.Passkey{
+		Action: page.Action, Hidden: page.Hidden, Ceremony: "get", Options: asked.Options, Button: "Confirm with the passkey",
+		Failed: "Nothing was confirmed. You can try again, here or in the browser that you registered in.", Without: noScript,
+	}
+	page.Button, page.Hidden = "", nil
 	g.Answers.Pages.Form(w, status, page)
 	return nil
 }
@@ -186,7 +216,7 @@ func (g *Gateway) takeConfirm(w http.ResponseWriter, r *http.Request) error {
 	}
 	pending, here, _ := g.askedHere(r, c)
 	if !here {
-		if err := g.Accounts.Prove(r.Context(), c, form.Get("password"), telemetry.Of(r).Address); err != nil {
+		if err := g.proveAsked(r, c, form.Get("password"), form.Get("passkey"), form.Get("response")); err != nil {
 			if !shown(err) {
 				return err
 			}
@@ -208,11 +238,22 @@ func (g *Gateway) takeConfirm(w http.ResponseWriter, r *http.Request) error {
 		}
 		g.Answers.Pages.Notice(w, http.StatusOK, "Your address is changed", "You are signed out everywhere. Sign in with "+account.Email+" from now on.", g.toSignIn())
 		return nil
+	case !here && c.ByPasskey:
+		g.Answers.Pages.Notice(w, http.StatusOK, "Your account is ready", "Sign in with your passkey.", g.toSignIn())
+		return nil
 	case !here:
 		g.Answers.Pages.Notice(w, http.StatusOK, "Your account is ready", "Sign in with "+account.Email+" and the password that you chose.", g.toSignIn())
 		return nil
 	}
-	return g.goOn(w, r, pending, account, accounts.ByPassword)
+	return g.goOn(w, r, pending, account, confirmedBy(account, false)...)
+}
+
+// proveAsked looks at what shows that whoever opened a link is who asked for it: a password, or the passkey that an account is made of.
+func (g *Gateway) proveAsked(r *http.Request, c *accounts.Confirmation, password, sealed, response string) error {
+	if c.ByPasskey {
+		return g.Accounts.ProveByPasskey(c, sealed, response, g.once(r, sealed))
+	}
+	return g.Accounts.Prove(r.Context(), c, password, telemetry.Of(r).Address)
 }
 
 // movedAddress is why sessions end.
@@ -227,18 +268,43 @@ func (g *Gateway) confirmEmail(r *http.Request, c *accounts.Confirmation) (*acco
 		g.recordAccount(r, audit.Changed, account, "e-mail address confirmed")
 	case c.Account != "":
 		g.recordAccount(r, audit.Changed, account, "e-mail address")
+	case c.ByPasskey:
+		g.recordAccount(r, audit.Registered, account, madeByPasskey)
 	default:
 		g.recordAccount(r, audit.Registered, account, "")
 	}
 	return account, err
 }
 
-// confirmJSON is takeConfirm for a front end with a form of its own. To make an account it always takes the password, and so that is
-// signed in to.
+// confirmAskPath is where a front end with a form of its own begins to ask for the passkey that an account is made of.
+const confirmAskPath = "email/confirm/ask"
+
+func (g *Gateway) askConfirmJSON(w http.ResponseWriter, r *http.Request) error {
+	var body struct {
+		Token string `json:"token"`
+	}
+	if err := readJSON(w, r, "begin passkey", &body); err != nil {
+		return err
+	}
+	c, err := g.Accounts.ConfirmableEmail(r.Context(), body.Token)
+	if err != nil {
+		return err
+	}
+	asked, err := g.Accounts.AskToProve(c)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, begunCeremony{Ceremony: asked.Sealed, Options: json.RawMessage(asked.Options)})
+}
+
+// confirmJSON is takeConfirm for a front end with a form of its own. To make an account it always takes the password, or the passkey, and so
+// that is signed in to.
 func (g *Gateway) confirmJSON(w http.ResponseWriter, r *http.Request) error {
 	var body struct {
-		Token    string `json:"token"`
-		Password string `json:"password"`
+		Token    string          `json:"token"`
+		Password string          `json:"password"`
+		Ceremony string          `json:"ceremony"`
+		Response json.RawMessage `json:"response"`
 	}
 	if err := readJSON(w, r, "confirm address", &body); err != nil {
 		return err
@@ -248,7 +314,7 @@ func (g *Gateway) confirmJSON(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if _, here, bare := g.askedHere(r, c); !here || !bare {
-		if err := g.Accounts.Prove(r.Context(), c, body.Password, telemetry.Of(r).Address); err != nil {
+		if err := g.proveAsked(r, c, body.Password, body.Ceremony, string(body.Response)); err != nil {
 			return err
 		}
 	}
@@ -257,7 +323,7 @@ func (g *Gateway) confirmJSON(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if c.Account == "" {
-		return g.welcome(w, r, account, false, accounts.ByPassword)
+		return g.welcome(w, r, account, false, confirmedBy(account, false)...)
 	}
 	if !c.Same {
 		if err := g.endAll(r, account, movedAddress); err != nil {

@@ -15,9 +15,6 @@ import (
 // passkeysPath is where passkeys are made, for a front end with a form of its own.
 const passkeysPath = "passkeys"
 
-// registerPasskeyPath is where accounts are made with a passkey, for the same.
-const registerPasskeyPath = "register/passkey"
-
 // factorEndpoints are what people sign in with beside their password, for a front end with a form of its own. Each is one of the account
 // page's deeds, in the same order: who asks proves who they are first.
 func (g *Gateway) factorEndpoints() []endpoint {
@@ -25,8 +22,8 @@ func (g *Gateway) factorEndpoints() []endpoint {
 		{"POST", "login/step", entry, g.stepJSON, "The second step of a sign-in by mail (`POST login/code`), for a front end with a form of its own: `{\"state\", \"step\", \"code\"}`. Answered like `POST login`. 422 `wrong_code`; 401 `login_lost` after 5 minutes."},
 		{"POST", "login/passkey", entry, g.askPasskeyJSON, "Begins a sign-in with a passkey: `{\"remember\"?}`. 200 with `{\"state\", \"ceremony\", \"options\"}`, the last for `navigator.credentials.get`, and a login cookie. Good for 10 minutes."},
 		{"POST", "login/passkey/finish", entry, g.takePasskeyJSON, "… and `{\"state\", \"ceremony\", \"response\"}`, what came of it as `toJSON()` has it: answered like `POST login`. 422 `wrong_passkey`."},
-		{"POST", registerPasskeyPath, entry, g.beginAccountJSON, "Begins to register with a passkey in the place of a password: `{\"identifier\", \"name\"?, \"remember\"?}`. 200 with `{\"state\", \"ceremony\", \"options\"}`, the last for `navigator.credentials.create`, and a login cookie. 409 `identifier_taken`, 422 `bad_identifier`. Not with `register: false`, nor where `accounts.verify_email` verifies addresses first."},
-		{"POST", registerPasskeyPath + "/finish", entry, g.finishAccountJSON, "… and `{\"state\", \"ceremony\", \"response\", \"name\"?}` within 5 minutes, the name being that of the passkey: makes the account and signs in, answered like `POST login`. 409 `identifier_taken`, 422 `wrong_passkey`."},
+		{"POST", registerPasskeyPath, entry, g.beginAccountJSON, "Begins to register with a passkey in the place of a password: `{\"identifier\", \"name\"?, \"remember\"?}`. 200 with `{\"state\", \"ceremony\", \"options\"}`, the last for `navigator.credentials.create`, and a login cookie. 409 `identifier_taken`, 422 `bad_identifier`. Not with `register: false`. With `accounts.verify_email` it tells nobody whether there is such an account."},
+		{"POST", registerPasskeyPath + "/finish", entry, g.finishAccountJSON, "… and `{\"state\", \"ceremony\", \"response\", \"name\"?}` within 5 minutes, the name being that of the passkey: makes the account and signs in, answered like `POST login`. 409 `identifier_taken`, 422 `wrong_passkey`. With `accounts.verify_email` it signs in nobody: 202 with `{\"expires_in\"}`, and a mailed link makes the account; 429 `too_many`, 503 `mail_down`."},
 		{"GET", "factors", guarded, g.factorsJSON, "What the person signs in with: `{\"password\": true, \"authenticator\": {\"created\"} | null, \"recovery_codes\": 10, \"passkeys\": [{\"id\", \"name\", \"created\", \"used\"?}]}`. Not an activity."},
 		{"POST", passkeysPath + "/ask", guarded, g.askAgainJSON, "For a person without a password: begins what stands in the place of `current_password` in all below. 200 with `{\"ceremony\", \"options\"}`, the latter for `navigator.credentials.get`; then `ceremony` and `response` go where the password would, once and within 5 minutes. 422 `wrong_passkey`."},
 		{"POST", "authenticator", guarded, g.offerJSON, "Begins to set up an authenticator app: `{\"current_password\"}`. 200 with `{\"secret\", \"uri\", \"offer\"}`; nothing is kept yet. 403 `wrong_password`. Like all below, with `code` where the account has a second step: 422 `code_required`, `wrong_code`."},
@@ -292,46 +289,6 @@ func (g *Gateway) askAgainJSON(w http.ResponseWriter, r *http.Request) error {
 	}
 	g.remember(r, s)
 	return writeJSON(w, begunCeremony{Ceremony: c.Sealed, Options: json.RawMessage(c.Options)})
-}
-
-func (g *Gateway) beginAccountJSON(w http.ResponseWriter, r *http.Request) error {
-	var c struct {
-		Identifier string `json:"identifier"`
-		Name       string `json:"name"`
-		Remember   bool   `json:"remember"`
-	}
-	if err := readJSON(w, r, "register", &c); err != nil {
-		return err
-	}
-	_, pending, err := g.Accounts.Begin(r.Context(), session.Intent{ReturnTo: "/", Remember: c.Remember})
-	if err != nil {
-		return err
-	}
-	begun, err := g.Accounts.BeginAccount(r.Context(), pending, accounts.Registration{Identifier: c.Identifier, Name: c.Name}, telemetry.Of(r).Address)
-	if err != nil {
-		return err
-	}
-	g.logins.Start(w, r, pending, false)
-	return writeJSON(w, begunCeremony{State: pending.State(), Ceremony: begun.Sealed, Options: json.RawMessage(begun.Options)})
-}
-
-func (g *Gateway) finishAccountJSON(w http.ResponseWriter, r *http.Request) error {
-	var c finishedCeremony
-	if err := readJSON(w, r, "register", &c); err != nil {
-		return err
-	}
-	pending, err := g.begun(r, c.State)
-	if err != nil {
-		return err
-	}
-	account, err := g.enrolByPasskey(r, pending, c.Name, c.Ceremony, string(c.Response))
-	if err != nil {
-		return err
-	}
-	if err := g.logins.Spend(r.Context(), w, pending, false); err != nil {
-		return err
-	}
-	return g.welcome(w, r, account, pending.Remember, accounts.ByPasskey, accounts.Strongly)
 }
 
 func (g *Gateway) askPasskeyJSON(w http.ResponseWriter, r *http.Request) error {

@@ -152,7 +152,7 @@ func (g *Gateway) table() []endpoint {
 		if !g.Accounts.TakesPasskeys() {
 			all = slices.DeleteFunc(all, func(e endpoint) bool {
 				return e.path == passkeyPath || strings.HasPrefix(e.path, accountPath+"/passkey") ||
-					strings.HasPrefix(e.path, passkeysPath) || strings.HasPrefix(e.path, "login/passkey")
+					strings.HasPrefix(e.path, passkeysPath) || strings.HasPrefix(e.path, "login/passkey") || e.path == confirmAskPath
 			})
 		}
 	}

@@ -31,9 +31,10 @@ func (g *Gateway) mailEndpoints() []endpoint {
 		{"POST", accounts.ResetPath, entry, g.takeReset, "Its form: sets the password, once, and ends all of the person's sessions. Nobody is signed in by it."},
 		{"POST", "email", guarded, g.changeEmail, "Mails a link to the address that the person who is signed in wants to have: `{\"current_password\", \"email\", \"code\"?}`. 202 as above, whether another account has it. 403 `wrong_password`; 422 `code_required`, `wrong_code`."},
 		{"POST", accountPath + "/" + verifyDeed, posted, g.askVerify, "The account page's button for an address that is not verified: mails a link that does so, to `verify-email`, and changes nothing else. Throttled like other mails."},
-		{"POST", "email/confirm", entry, g.confirmJSON, "Confirms an address by `{\"token\", \"password\"}`, the token being that of the mailed link: makes the account and signs in, answered like `POST login`; or changes the address, which ends all of the person's sessions: 204. Of an address that the account has already it does nothing but verify it: 204. 403 `wrong_password`; 410 `link_over`."},
+		{"POST", "email/confirm", entry, g.confirmJSON, "Confirms an address by `{\"token\", \"password\"}`, the token being that of the mailed link: makes the account and signs in, answered like `POST login`, and for an account that is made of a passkey takes `{\"token\", \"ceremony\", \"response\"}`, from `POST email/confirm/ask`; or changes the address, which ends all of the person's sessions: 204. Of an address that the account has already it does nothing but verify it: 204. 403 `wrong_password`; 410 `link_over`; 422 `wrong_passkey`."},
+		{"POST", confirmAskPath, entry, g.askConfirmJSON, "For an account that is made of a passkey: by the `{\"token\"}` of its link, 200 with `{\"ceremony\", \"options\"}`, the latter for `navigator.credentials.get`. Good for 5 minutes, and once. 404 `not_found` where a password is what proves it; 410 `link_over`."},
 		{"GET", accounts.VerifyPath, document, g.confirm, "Where the link in that mail leads, and the one in the mail that a registration sends. Opening it spends nothing."},
-		{"POST", accounts.VerifyPath, entry, g.takeConfirm, "Its form: makes the account, or changes its address, once. In a browser that did not ask for it, it wants the password."},
+		{"POST", accounts.VerifyPath, entry, g.takeConfirm, "Its form: makes the account, or changes its address, once. In a browser that did not ask for it, it wants the password, or the passkey that the account is made of."},
 	}, g.deedRows(emailDeed)...)
 }
 

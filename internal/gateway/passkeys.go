@@ -10,7 +10,6 @@ import (
 	"github.com/cloakroom-go/cloakroom/audit"
 	"github.com/cloakroom-go/cloakroom/internal/accounts"
 	"github.com/cloakroom-go/cloakroom/internal/seal"
-	"github.com/cloakroom-go/cloakroom/internal/telemetry"
 	"github.com/cloakroom-go/cloakroom/internal/ui"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -76,96 +75,6 @@ func (g *Gateway) byPasskey(r *http.Request, pending session.Pending, sealed, re
 	account, err := g.Accounts.SignInByPasskey(r.Context(), pending, sealed, response, g.once(r, sealed))
 	if err != nil {
 		g.recordAccount(r, audit.LoginFailed, account, string(session.CodeOf(err)))
-	}
-	return account, err
-}
-
-// signUpPasskeyPath is where people register with a passkey in the place of a password.
-const signUpPasskeyPath = accounts.SignUpPath + "/passkey"
-
-// signUpPasskey asks who somebody is who registers with a passkey, for a login that this browser began.
-func (g *Gateway) signUpPasskey(w http.ResponseWriter, r *http.Request) error {
-	return g.forLogin(w, r, func(pending session.Pending, _ url.Values) error {
-		g.showSignUpPasskey(w, pending, "", nil)
-		return nil
-	})
-}
-
-// showSignUpPasskey writes the page on which somebody says who they are; with err it says what is wrong.
-func (g *Gateway) showSignUpPasskey(w http.ResponseWriter, pending session.Pending, identifier string, err error) {
-	status := http.StatusOK
-	page := ui.FormPage{
-		Title: signingUp.title, Text: "For " + g.Own.Host() + ", with a passkey: you will sign in by what unlocks your device, without a password.", Action: g.options.Prefix + signUpPasskeyPath, Button: "Continue",
-		Hidden: inLogin(pending), Links: []ui.Link{{URL: g.options.Prefix + accounts.SignUpPath + "?" + url.Values{"state": {pending.State()}}.Encode(), Name: "Take a password instead"}},
-	}
-	name := g.nameInput(identifier)
-	if err != nil {
-		text := g.refusal(w, &status, err)
-		switch session.CodeOf(err) {
-		case session.BadIdentifier, session.IdentifierTaken:
-			name.Wrong = text
-		default:
-			page.Wrong = text
-		}
-	}
-	page.Inputs = []ui.Input{name}
-	g.Answers.Pages.Form(w, status, page)
-}
-
-// inLogin is what a page of a login carries.
-func inLogin(pending session.Pending) url.Values {
-	return url.Values{"state": {pending.State()}, "return_to": {pending.ReturnTo}}
-}
-
-// takeSignUpPasskey has the browser make a passkey for a new account, then makes the account.
-func (g *Gateway) takeSignUpPasskey(w http.ResponseWriter, r *http.Request) error {
-	form, err := readForm(r, signUpPasskeyPath)
-	if err != nil {
-		return err
-	}
-	pending, err := g.begun(r, form.Get("state"))
-	if err != nil {
-		return g.beginAgain(w, r, signingUp, form, err)
-	}
-	identifier := form.Get("identifier")
-	if form.Has("response") {
-		var account *accounts.Account
-		if account, err = g.enrolByPasskey(r, pending, "", form.Get("passkey"), form.Get("response")); err == nil {
-			return g.goOn(w, r, pending, account, accounts.ByPasskey, accounts.Strongly)
-		}
-	} else {
-		var c accounts.Ceremony
-		if c, err = g.Accounts.BeginAccount(r.Context(), pending, accounts.Registration{Identifier: identifier}, telemetry.Of(r).Address); err == nil {
-			hidden := inLogin(pending)
-			hidden.Set("passkey", c.Sealed)
-			hidden.Set("identifier", identifier)
-			g.Answers.Pages.Form(w, http.StatusOK, ui.FormPage{
-				Title: "Make the passkey", Text: "For " + identifier + ". Your browser asks where to keep it, and for what unlocks that.",
-				Links: []ui.Link{{URL: g.options.Prefix + accounts.SignUpPath + "?" + url.Values{"state": {pending.State()}}.Encode(), Name: "Take a password instead"}},
-				Passkey: &ui.Passkey{
-					Action: g.options.Prefix + signUpPasskeyPath, Hidden: hidden, Ceremony: "create", Options: c.Options, Button: "Make the passkey",
-					Failed: "No passkey was made, and no account. You can try again, or take a password.", Without: noScript,
-				},
-			})
-			return nil
-		}
-	}
-	if !shown(err) {
-		return err
-	}
-	g.Answers.Note(r, err)
-	g.showSignUpPasskey(w, pending, identifier, err)
-	return nil
-}
-
-// noScript is what people read in the place of a button that needs it.
-const noScript = "Passkeys need JavaScript, which is off in your browser."
-
-// enrolByPasskey makes an account of what a ceremony made.
-func (g *Gateway) enrolByPasskey(r *http.Request, pending session.Pending, name, sealed, response string) (*accounts.Account, error) {
-	account, err := g.Accounts.FinishAccount(r.Context(), pending, name, sealed, response, g.once(r, sealed))
-	if err == nil {
-		g.recordAccount(r, audit.Registered, account, "by a passkey")
 	}
 	return account, err
 }
