@@ -315,6 +315,54 @@ func TestVerify_U6_AddressOfAnother(t *testing.T) {
 	}
 }
 
+// A front end with a form of its own has that mail sent again, too, for whoever is signed in, and confirms by the password.
+func TestVerify_U8_U9_ConfirmAnAddressLaterJSON(t *testing.T) {
+	var people *cloakroom.Accounts
+	r, mail := withMail(t, func(c *cloakroom.Config) { people = c.Accounts })
+	b := r.browser().join()
+	ask := func(b *browser, change ...func(*request)) *page {
+		return b.sendJSON("/auth/email/verify", map[string]string{}, change...)
+	}
+	if p := ask(r.browser()); p.code(t) != session.None {
+		t.Errorf("nobody: %d %s", p.Status, p.Body)
+	}
+	if p := ask(b, func(q *request) { q.site = "cross-site" }); p.code(t) != session.CrossSite {
+		t.Errorf("from another site: %d %s", p.Status, p.Body)
+	}
+	if p := b.sendJSON("/auth/email/verify", map[string]string{"email": "eve@example.com"}); p.code(t) != session.BadRequest {
+		t.Errorf("another address: %d %s", p.Status, p.Body)
+	}
+	token := ""
+	for range 2 {
+		if p := ask(b); p.Status != http.StatusAccepted || p.json(t)["expires_in"] != 600.0 {
+			t.Fatalf("%d %s", p.Status, p.Body)
+		}
+		l := mail.Next()
+		if l.To != adasAddress {
+			t.Errorf("%+v", l)
+		}
+		_, token, _ = strings.Cut(linkIn(t, l), "token=")
+	}
+	confirm := func(password string) *page {
+		return r.browser().sendJSON("/auth/email/confirm", map[string]string{"token": token, "password": password})
+	}
+	if p := confirm("what a stranger guesses"); p.code(t) != session.WrongPassword || count(t, people, "account WHERE email_verified > 0") != 0 {
+		t.Errorf("%d %s", p.Status, p.Body)
+	}
+	if p := confirm(adasPassword); p.Status != http.StatusNoContent || count(t, people, "account WHERE email_verified > 0") != 1 {
+		t.Errorf("%d %s", p.Status, p.Body)
+	}
+	if p := ask(b); p.Status != http.StatusNoContent {
+		t.Errorf("once it is verified: %d %s", p.Status, p.Body)
+	}
+	mail.Down()
+	eve := r.browser()
+	eve.sendJSON("/auth/register", map[string]string{"identifier": "eve@example.com", "password": adasPassword})
+	if p := ask(eve); p.Status != http.StatusServiceUnavailable || p.code(t) != session.MailDown {
+		t.Errorf("%d %s", p.Status, p.Body)
+	}
+}
+
 // Who has an address that is not verified has a mail sent from the account page. Its link verifies the address, after
 // the password, and ends nothing; a stranger whom it reached by mistake can do nothing with it.
 func TestVerify_U8_U9_ConfirmAnAddressLater(t *testing.T) {

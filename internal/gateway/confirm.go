@@ -96,16 +96,46 @@ func (g *Gateway) askVerify(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if account.Email == "" || !account.EmailVerified.IsZero() { // in another tab, or a moment ago
+	sent, err := g.mailOwnAddress(r, account)
+	if err != nil {
+		return err
+	}
+	if !sent {
 		g.backToAccount(w, r, "")
 		return nil
-	}
-	if err := g.Accounts.AskEmail(r.Context(), account, account.Email, telemetry.Of(r).Address); err != nil {
-		return err
 	}
 	g.remember(r, s)
 	g.lookIntoMail(w, account.Email)
 	return nil
+}
+
+// mailOwnAddress mails the link that verifies the address of an account, unless it is verified, as in another tab or a moment ago.
+func (g *Gateway) mailOwnAddress(r *http.Request, account *accounts.Account) (bool, error) {
+	if account.Email == "" || !account.EmailVerified.IsZero() {
+		return false, nil
+	}
+	return true, g.Accounts.AskEmail(r.Context(), account, account.Email, telemetry.Of(r).Address)
+}
+
+// askVerifyJSON is askVerify for a front end with a form of its own.
+func (g *Gateway) askVerifyJSON(w http.ResponseWriter, r *http.Request) error {
+	if err := readJSON(w, r, "confirm address", &struct{}{}); err != nil {
+		return err
+	}
+	s, account, err := g.active(r)
+	if err != nil {
+		return err
+	}
+	sent, err := g.mailOwnAddress(r, account)
+	if err != nil {
+		return err
+	}
+	g.remember(r, s)
+	if !sent {
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	return mailed(w, "")
 }
 
 // confirm shows what a link would confirm. Opening it spends nothing.
