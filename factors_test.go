@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -214,7 +215,7 @@ func TestFactors_U13_JSON(t *testing.T) {
 		t.Errorf("the same code again: %d %s", p.Status, p.Body)
 	}
 	// A password that was changed in such a session leaves it what it is: signed in by two steps.
-	if p := b.sendJSON("/auth/password", map[string]string{"current_password": adasPassword, "new_password": "another good password"}); p.Status != http.StatusOK {
+	if p := b.sendJSON("/auth/password", map[string]string{"current_password": adasPassword, "new_password": "another good password", "code": codes[2]}); p.Status != http.StatusOK {
 		t.Errorf("change password: %d %s", p.Status, p.Body)
 	}
 	if p := r.browser().sendJSON("/auth/login", inTwoSteps("another good password", codes[1])); p.Status != http.StatusOK {
@@ -286,5 +287,75 @@ func TestFactors_U8_U13_Replace(t *testing.T) {
 	}
 	if p := r.browser().sendJSON("/auth/login", inTwoSteps(adasPassword, phone.code(0))); p.Status != http.StatusOK {
 		t.Errorf("the new app: %d %s", p.Status, p.Body)
+	}
+}
+
+// Who has a second step changes the password by both: whoever found the password, and a screen that is not locked, has neither a new password nor
+// the account. The page and the JSON refuse alike, and a code that came with a bad new password is still good.
+func TestFactors_U8_ChangePasswordTakesBoth(t *testing.T) {
+	for name, change := range map[string]func(b *browser, current, code, next string) *page{
+		"Page": func(b *browser, current, code, next string) *page {
+			return b.fill(b.visit("/auth/account/password"), map[string]string{"current_password": current, "code": code, "new_password": next})
+		},
+		"JSON": func(b *browser, current, code, next string) *page {
+			body := map[string]string{"current_password": current, "new_password": next}
+			if code != "" {
+				body["code"] = code
+			}
+			return b.sendJSON("/auth/password", body)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, withAccounts(t, func(c *cloakroom.Config) { c.Endpoints.Claims = []string{"amr"} }))
+			b := r.browser().join()
+			if p := b.visit("/auth/account/password"); strings.Contains(p.Body, `name="code"`) {
+				t.Errorf("a code, of somebody who has none: %s", p.Body)
+			}
+			_, codes := b.setsUp()
+			if p := b.visit("/auth/account/password"); !strings.Contains(p.Body, `name="code"`) {
+				t.Errorf("no field for the code: %s", p.Body)
+			}
+			other := r.browser()
+			if p := other.sendJSON("/auth/login", inTwoSteps(adasPassword, codes[1])); p.Status != http.StatusOK {
+				t.Fatalf("%d %s", p.Status, p.Body)
+			}
+			for _, v := range []struct {
+				name                string
+				current, code, next string
+				status              int
+				want                session.Code
+				says                string
+			}{
+				{"NoCode", adasPassword, "", nextPassword, 422, session.CodeRequired, "This account has a second step"},
+				{"WrongCode", adasPassword, "AAAAA-AAAAA", nextPassword, 422, session.WrongCode, "or a recovery code that you have not used"},
+				{"UsedCode", adasPassword, codes[1], nextPassword, 422, session.WrongCode, "or a recovery code that you have not used"},
+				{"WrongPassword", "not the password", codes[0], nextPassword, 403, session.WrongPassword, "The current password is not right"},
+				{"Short", adasPassword, codes[0], "short", 422, session.PasswordShort, "at least 8 characters"},
+				{"Common", adasPassword, codes[0], "password1", 422, session.PasswordCommon, "tried first"},
+			} {
+				p := change(b, v.current, v.code, v.next)
+				if p.Status != v.status || name == "JSON" && p.code(t) != v.want {
+					t.Errorf("%s: %d %s, want %d %s", v.name, p.Status, p.Body, v.status, v.want)
+				}
+				if name == "Page" && !strings.Contains(p.Body, v.says) {
+					t.Errorf("%s: the page does not say %q: %s", v.name, v.says, p.Body)
+				}
+			}
+			if p := other.askAPI(); p.Status != http.StatusOK {
+				t.Fatalf("refused changes ended a session: %d", p.Status)
+			}
+			if p := change(b, adasPassword, codes[0], nextPassword); p.Status != http.StatusOK {
+				t.Fatalf("%d %s", p.Status, p.Body)
+			}
+			if got := amrOf(t, b); !slices.Equal(got, []any{"pwd", "otp", "mfa"}) {
+				t.Errorf("amr %v", got)
+			}
+			if p := other.askAPI(); p.Status != http.StatusUnauthorized {
+				t.Errorf("the other session: %d", p.Status)
+			}
+			if p := r.browser().sendJSON("/auth/login", inTwoSteps(nextPassword, codes[2])); p.Status != http.StatusOK {
+				t.Errorf("the new password: %d %s", p.Status, p.Body)
+			}
+		})
 	}
 }

@@ -271,25 +271,19 @@ func (a *Accounts) nameOf(r *Registration) (key string, err error) {
 	return key, nil
 }
 
-// ChangePassword sets a new password, if the current one is right, and begins a new epoch: what was signed in before is over at its
-// next renewal. WrongPassword: it is not right, or there is no such account any more; TooMany, PasswordShort and so on: see SignIn and Register.
-func (a *Accounts) ChangePassword(ctx context.Context, id, current, next, address string) (*Account, error) {
-	const op = "change password"
-	account, err := a.prove(ctx, op, id, current, address)
+// CheckPassword says whether an account may have a password. PasswordShort, PasswordLong, PasswordCommon: no.
+func (a *Accounts) CheckPassword(account *Account, next string) error {
+	key, err := keyOf(a.o.Login, account.Identifier(a.o.Login))
 	if err != nil {
-		return account, err
+		key = "" // the configuration has another kind of identifier now
 	}
-	return account, a.SetPassword(ctx, account, next)
+	return fit(next, key)
 }
 
 // SetPassword gives an account a password, which may be its first, and begins a new epoch. Confirm or ConfirmByPasskey comes first. Conflict:
 // the account was changed at the same time.
 func (a *Accounts) SetPassword(ctx context.Context, account *Account, next string) error {
-	key, err := keyOf(a.o.Login, account.Identifier(a.o.Login))
-	if err != nil {
-		key = "" // the configuration has another kind of identifier now
-	}
-	if err := fit(next, key); err != nil {
+	if err := a.CheckPassword(account, next); err != nil {
 		return err
 	}
 	hash, err := a.hasher.Hash(ctx, next)

@@ -108,12 +108,12 @@ func TestChangePassword_U8_NeedsTheCurrentOne(t *testing.T) {
 	made := a.mustRegister(t, ada)
 	const next = "quite another phrase"
 	for _, current := range []string{"", next, "wrong " + password} {
-		_, err := a.ChangePassword(context.Background(), made.ID, current, next, home)
+		_, err := a.changePassword(context.Background(), made.ID, current, next, home)
 		wantCode(t, err, session.WrongPassword)
 	}
-	_, err := a.ChangePassword(context.Background(), "nobody", password, next, home)
+	_, err := a.changePassword(context.Background(), "nobody", password, next, home)
 	wantCode(t, err, session.WrongPassword)
-	changed, err := a.ChangePassword(context.Background(), made.ID, password, next, home)
+	changed, err := a.changePassword(context.Background(), made.ID, password, next, home)
 	if err != nil || changed.epoch != made.epoch+1 {
 		t.Fatalf("%+v, %v", changed, err)
 	}
@@ -130,7 +130,7 @@ func TestChangePassword_U7_IsThrottled(t *testing.T) {
 	made := a.mustRegister(t, ada)
 	var err error
 	for range pairRule.free + 2 {
-		_, err = a.ChangePassword(context.Background(), made.ID, "wrong "+password, "quite another phrase", home)
+		_, err = a.changePassword(context.Background(), made.ID, "wrong "+password, "quite another phrase", home)
 	}
 	wantCode(t, err, session.TooMany)
 }

@@ -39,7 +39,7 @@ func TestOpaque_U11_WhatATokenIsGoodFor(t *testing.T) {
 			}
 		},
 		"another password": func(t *testing.T, a *Accounts, account *Account, _ *string) {
-			if _, err := a.ChangePassword(context.Background(), account.ID, password, "quite another phrase", home); err != nil {
+			if _, err := a.changePassword(context.Background(), account.ID, password, "quite another phrase", home); err != nil {
 				t.Fatal(err)
 			}
 		},

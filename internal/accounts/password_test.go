@@ -251,7 +251,7 @@ func TestPassword_U5_CommonOnesAreRefused(t *testing.T) {
 	}
 	a := open(t, nil)
 	made := a.mustRegister(t, ada)
-	_, err := a.ChangePassword(context.Background(), made.ID, password, "trustno1", home)
+	_, err := a.changePassword(context.Background(), made.ID, password, "trustno1", home)
 	wantCode(t, err, session.PasswordCommon)
 	if _, err := a.SignIn(context.Background(), ada, password, home); err != nil {
 		t.Errorf("a refused change changed something: %v", err)

@@ -124,7 +124,7 @@ func TestFinish_WhatACodeIsGoodFor(t *testing.T) {
 			}
 		}, session.LoginDenied},
 		{"AnotherPassword", func(t *testing.T, a *Accounts, account *Account, _ *session.Pending, _ url.Values) {
-			if _, err := a.ChangePassword(context.Background(), account.ID, password, "quite another phrase", home); err != nil {
+			if _, err := a.changePassword(context.Background(), account.ID, password, "quite another phrase", home); err != nil {
 				t.Fatal(err)
 			}
 		}, session.LoginDenied},
@@ -163,7 +163,7 @@ func TestRefresh_T7_R4_UntilTheAccountIsOver(t *testing.T) {
 			return a.Enable(context.Background(), account.ID)
 		}, session.GrantOver},
 		{"AnotherPassword", func(a *Accounts, account *Account) error {
-			_, err := a.ChangePassword(context.Background(), account.ID, password, "quite another phrase", home)
+			_, err := a.changePassword(context.Background(), account.ID, password, "quite another phrase", home)
 			return err
 		}, session.GrantOver},
 		{"Reset", func(a *Accounts, account *Account) error {

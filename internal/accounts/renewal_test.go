@@ -150,7 +150,7 @@ func TestRenewal_R8_TheTicketIsTheRefreshToken(t *testing.T) {
 				if _, err := v.use(); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := a.ChangePassword(context.Background(), account.ID, password, "quite another phrase", home); err != nil {
+				if _, err := a.changePassword(context.Background(), account.ID, password, "quite another phrase", home); err != nil {
 					t.Fatal(err)
 				}
 				time.Sleep(11 * time.Minute)

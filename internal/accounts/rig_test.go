@@ -110,6 +110,15 @@ func (a *Accounts) mustRegister(t *testing.T, identifier string) *Account {
 	return account
 }
 
+// changePassword is what a gateway does for somebody who has no second step.
+func (a *Accounts) changePassword(ctx context.Context, id, current, next, address string) (*Account, error) {
+	account, err := a.Confirm(ctx, id, current, "", address)
+	if err != nil {
+		return account, err
+	}
+	return account, a.SetPassword(ctx, account, next)
+}
+
 func wantCode(t *testing.T, err error, want session.Code) {
 	t.Helper()
 	if got := session.CodeOf(err); got != want {

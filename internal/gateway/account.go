@@ -294,8 +294,7 @@ func (g *Gateway) askPassword(w http.ResponseWriter, r *http.Request) error {
 		http.Redirect(w, r, g.below("passkey-password"), http.StatusSeeOther)
 		return nil
 	}
-	g.showPassword(w, s, http.StatusOK, nil)
-	return nil
+	return g.showPassword(w, r, s, account, http.StatusOK, nil)
 }
 
 // owner is the person of a request, who has an account of ours. NotAllowed: they sign in at a provider.
@@ -322,18 +321,17 @@ func (g *Gateway) takePassword(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // the form is here; hashing may have to wait
-	s, account, err := g.exchangePassword(r, form.Get("current_password"), form.Get("new_password"))
-	switch code := session.CodeOf(err); code {
-	case "":
-	case session.WrongPassword, session.PasswordShort, session.PasswordLong, session.PasswordCommon, session.TooMany, session.Conflict:
-		g.Answers.Note(r, err)
-		g.showPassword(w, s, 0, err)
-		return nil
-	default:
+	s, account, err := g.active(r)
+	if err != nil {
 		return err
 	}
-	r = r.WithContext(context.WithoutCancel(r.Context()))
-	if _, err := g.reopen(w, r, account, s.Life.Remember, methodsOf(s)...); err != nil {
+	_, err = g.exchangePassword(w, r, s, account, proof{Current: form.Get("current_password"), Code: form.Get("code")}, form.Get("new_password"))
+	switch code := session.CodeOf(err); code {
+	case "":
+	case session.WrongPassword, session.CodeRequired, session.WrongCode, session.PasswordShort, session.PasswordLong, session.PasswordCommon, session.TooMany, session.Conflict:
+		g.Answers.Note(r, err)
+		return g.showPassword(w, r, s, account, 0, err)
+	default:
 		return err
 	}
 	g.backToAccount(w, r, "password")
@@ -341,26 +339,37 @@ func (g *Gateway) takePassword(w http.ResponseWriter, r *http.Request) error {
 }
 
 // showPassword writes the form to change the password; with err it says what is wrong, and status 0 is the one of err.
-func (g *Gateway) showPassword(w http.ResponseWriter, s *session.Session, status int, err error) {
+func (g *Gateway) showPassword(w http.ResponseWriter, r *http.Request, s *session.Session, account *accounts.Account, status int, err error) error {
+	f, factorsErr := g.Accounts.Factors(r.Context(), account)
+	if factorsErr != nil {
+		return factorsErr
+	}
 	page := ui.FormPage{
 		Title: "Change your password", Text: "For your account at " + g.Own.Host() + ". You will be signed out everywhere else.", Action: g.below("password"), Button: "Change password",
 		Hidden: g.meant(s), Links: []ui.Link{g.cancel()}, Username: claim(s, map[string]string{accounts.LoginEmail: "email", accounts.LoginUsername: "preferred_username"}[g.Accounts.Login()]),
 	}
 	current := ui.Input{Name: "current_password", Label: "Current password", Type: "password", Autocomplete: "current-password"}
+	digits := codeInput()
 	next := ui.Input{Name: "new_password", Label: "New password", Type: "password", Autocomplete: "new-password", Hint: signingUp.hint, Least: signingUp.least}
 	if err != nil {
 		text := g.refusal(w, &status, err)
 		switch code := session.CodeOf(err); {
 		case code == session.WrongPassword:
 			current.Wrong = text
+		case code == session.CodeRequired || code == session.WrongCode:
+			digits.Wrong = text
 		case strings.HasPrefix(string(code), "password_"):
 			next.Wrong = text
 		default:
 			page.Wrong = text
 		}
 	}
-	page.Inputs = []ui.Input{current, next}
+	page.Inputs = []ui.Input{current, digits, next}
+	if f.Authenticator.IsZero() {
+		page.Inputs = []ui.Input{current, next}
+	}
 	g.Answers.Pages.Form(w, status, page)
+	return nil
 }
 
 func (g *Gateway) cancel() ui.Link {

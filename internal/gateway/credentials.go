@@ -65,59 +65,41 @@ func (g *Gateway) registerJSON(w http.ResponseWriter, r *http.Request) error {
 
 // changePassword ends all sessions of the person and begins a new one here: who knew the old password knows it no more.
 func (g *Gateway) changePassword(w http.ResponseWriter, r *http.Request) error {
-	const op = "change password"
 	var c struct {
 		proof
 		New string `json:"new_password"`
 	}
-	if err := readJSON(w, r, op, &c); err != nil {
+	if err := readJSON(w, r, "change password", &c); err != nil {
 		return err
 	}
-	if c.Ceremony != "" {
-		return g.firstPassword(w, r, c.proof, c.New)
-	}
-	s, account, err := g.exchangePassword(r, c.Current, c.New)
+	s, account, err := g.active(r)
 	if err != nil {
 		return err
 	}
-	return g.welcome(w, r.WithContext(context.WithoutCancel(r.Context())), account, s.Life.Remember, methodsOf(s)...)
-}
-
-// firstPassword sets the password of a person who had none.
-func (g *Gateway) firstPassword(w http.ResponseWriter, r *http.Request, p proof, next string) error {
-	s, account, err := g.proven(r, p)
-	if err != nil {
-		return err
-	}
-	methods := confirmedBy(account, false)
-	if err := g.Accounts.SetPassword(r.Context(), account, next); err != nil {
-		return err
-	}
-	if s, err = g.anew(w, r, s, account, "password", methods...); err != nil {
+	if s, err = g.exchangePassword(w, r, s, account, c.proof, c.New); err != nil {
 		return err
 	}
 	return g.welcomed(w, s, nil)
 }
 
-// exchangePassword gives the person who is signed in another password, and ends all of their sessions. The session that it returns is
-// who asked for it, also with an error; it is over unless there is one.
-func (g *Gateway) exchangePassword(r *http.Request, current, next string) (*session.Session, *accounts.Account, error) {
-	s, err := g.Desk.Use(r.Context(), r)
+// exchangePassword gives the person who is signed in another password, or their first, and returns the session that goes on. What is wrong with the new one is
+// said before anybody has to show who they are: a code works once.
+func (g *Gateway) exchangePassword(w http.ResponseWriter, r *http.Request, s *session.Session, account *accounts.Account, p proof, next string) (*session.Session, error) {
+	if err := g.Accounts.CheckPassword(account, next); err != nil {
+		return nil, err
+	}
+	account, err := g.confirmed(r, s, account, p)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if s.Grant.Provider != accounts.Name {
-		return s, nil, session.Fail(session.NotAllowed, "change password", "the password of this person is at provider %q", s.Grant.Provider)
+	methods := methodsOf(s)
+	if p.Ceremony != "" {
+		methods = confirmedBy(account, false)
 	}
-	account, err := g.Accounts.ChangePassword(r.Context(), s.Grant.Subject, current, next, telemetry.Of(r).Address)
-	if err != nil {
-		if session.CodeOf(err) == session.WrongPassword {
-			g.record(r, s.Event(audit.Refused, string(session.WrongPassword)))
-		}
-		return s, nil, err
+	if err := g.Accounts.SetPassword(r.Context(), account, next); err != nil {
+		return nil, err
 	}
-	g.record(r, s.Event(audit.Changed, "password"))
-	return s, account, g.endEverywhere(r, s, "the password was changed")
+	return g.anew(w, r, s, account, "password", methods...)
 }
 
 // endEverywhere ends all sessions of a person.

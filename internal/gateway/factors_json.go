@@ -61,12 +61,18 @@ func (g *Gateway) proven(r *http.Request, p proof) (*session.Session, *accounts.
 	if err != nil {
 		return nil, nil, err
 	}
-	account, err = g.stepUp(r, s, account, p)
+	account, err = g.confirmed(r, s, account, p)
+	return s, account, err
+}
+
+// confirmed is stepUp, and writes down who was refused.
+func (g *Gateway) confirmed(r *http.Request, s *session.Session, account *accounts.Account, p proof) (*accounts.Account, error) {
+	account, err := g.stepUp(r, s, account, p)
 	switch code := session.CodeOf(err); code {
 	case session.WrongPassword, session.WrongPasskey, session.CodeRequired, session.WrongCode, session.TooMany:
 		g.record(r, s.Event(audit.Refused, string(code)))
 	}
-	return s, account, err
+	return account, err
 }
 
 // active is owner for somebody who does something.
