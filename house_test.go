@@ -11,7 +11,7 @@ const module = "github.com/cloakroom-go/cloakroom"
 
 // floors is the house: a package imports from lower floors only, and packages of one floor do not know each other.
 var floors = map[string]int{
-	"internal/seal": 0, "internal/cookie": 0, "internal/origin": 0, "internal/ui": 0, "internal/telemetry": 0, "audit": 0, "web": 0,
+	"internal/seal": 0, "internal/cookie": 0, "internal/origin": 0, "internal/ui": 0, "internal/telemetry": 0, "internal/recent": 0, "audit": 0, "web": 0,
 	"session": 1, "internal/guard": 2, "internal/issuer": 2, "internal/mail": 2,
 	"internal/oidc": 3, "internal/storage": 3, "internal/delivery": 3, "internal/answer": 3, "internal/files": 3, "verify": 3, "passkeys": 3,
 	"internal/accounts": 3, "store/memory": 3, "store/sqlite": 3, "store/postgres": 3,
@@ -62,7 +62,7 @@ func TestHouse_ImportsGoDownOnly(t *testing.T) {
 // light is all that package verify brings into an API, beside the standard library.
 var light = []string{
 	module + "/audit", module + "/internal/cookie", module + "/internal/guard", module + "/internal/issuer", module + "/internal/origin",
-	module + "/internal/seal", module + "/session", "github.com/go-jose/", "golang.org/x/net/", "golang.org/x/text/",
+	module + "/internal/recent", module + "/internal/seal", module + "/session", "github.com/go-jose/", "golang.org/x/net/", "golang.org/x/text/",
 }
 
 // An API imports package verify alone: no store, no metrics, no provider's client comes along.

@@ -1,9 +1,9 @@
 package issuer
 
 import (
-	"sync"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/recent"
 	"github.com/cloakroom-go/cloakroom/internal/seal"
 )
 
@@ -14,25 +14,21 @@ const (
 	mostToken  = 16 << 10 // bytes of one token
 )
 
-// Known remembers tokens that were found good, since finding that out costs a hundred times what a look into memory does. What it
-// holds is bounded: it forgets the longest unused first, roughly. It never holds a token, only a hash of it.
-//
-// Two halves are all the order there is. What is used moves to the young half; when that is full, it becomes the old one, and what
-// was in there is forgotten.
+// Known remembers tokens that were found good, since finding that out costs a hundred times what a look into memory does. It never holds
+// a token, only a hash of it.
 type Known[T any] struct {
-	mu         sync.Mutex
-	young, old map[[32]byte]known[T]
-	weight     int // of young, in bytes
+	recent *recent.Map[[32]byte, known[T]]
 }
 
 type known[T any] struct {
-	value  T
-	until  time.Time
-	weight int
+	value T
+	until time.Time
 }
 
 // NewKnown returns an empty one.
-func NewKnown[T any]() *Known[T] { return &Known[T]{young: map[[32]byte]known[T]{}} }
+func NewKnown[T any]() *Known[T] {
+	return &Known[T]{recent.New[[32]byte, known[T]](mostMemory, 0)}
+}
 
 // KeyOf is what a token is known by, for an audience. TokenInvalid: it is longer than access tokens are.
 func KeyOf(token, audience string) ([32]byte, error) {
@@ -44,15 +40,7 @@ func KeyOf(token, audience string) ([32]byte, error) {
 
 // Get returns what was put under key and is believed now.
 func (k *Known[T]) Get(key [32]byte, now time.Time) (value T, ok bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	e, ok := k.young[key]
-	if !ok {
-		if e, ok = k.old[key]; ok {
-			delete(k.old, key)
-			k.put(key, e)
-		}
-	}
+	e, ok := k.recent.Get(key, now)
 	if !ok || !now.Before(e.until) {
 		return value, false
 	}
@@ -61,18 +49,9 @@ func (k *Known[T]) Get(key [32]byte, now time.Time) (value T, ok bool) {
 
 // Put remembers value, which holds about so many bytes, for MostTrust, or until it ends. A zero end says nothing.
 func (k *Known[T]) Put(key [32]byte, value T, size int, now, end time.Time) {
-	e := known[T]{value, now.Add(MostTrust), 1024 + 4*size}
+	e := known[T]{value, now.Add(MostTrust)}
 	if !end.IsZero() && end.Before(e.until) {
 		e.until = end
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.put(key, e)
-}
-
-func (k *Known[T]) put(key [32]byte, e known[T]) {
-	if k.weight += e.weight; k.weight > mostMemory/2 {
-		k.young, k.old, k.weight = map[[32]byte]known[T]{}, k.young, e.weight
-	}
-	k.young[key] = e
+	k.recent.Put(key, e, 1024+4*size, now)
 }

@@ -24,13 +24,7 @@ func TestKnown_Bounded(t *testing.T) {
 		if got, ok := k.Get(key(0), now); !ok || got != 0 {
 			t.Fatalf("what is used all the time is forgotten after %d more", n)
 		}
-		weight := 0
-		for _, half := range []map[[32]byte]known[int]{k.young, k.old} {
-			for _, e := range half {
-				weight += e.weight
-			}
-		}
-		if weight > mostMemory {
+		if weight := k.recent.Weight(); weight > mostMemory {
 			t.Fatalf("%d bytes are remembered", weight)
 		}
 	}
