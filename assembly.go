@@ -96,7 +96,7 @@ func (a *assembly) addProviders(context.Context) error {
 		}
 		a.providers[name], a.issuers[o.Issuer] = p, p
 		for _, r := range a.cfg.Routes {
-			if r.Bearer == BearerAccept && r.Audience == o.ClientID {
+			if r.Audience == o.ClientID {
 				return fmt.Errorf("route %q: audience is the client_id of provider %q: ID tokens are for that, an API has a name of its own", r.Path, name)
 			}
 		}
@@ -112,7 +112,9 @@ func (a *assembly) addAccounts(ctx context.Context) error {
 	if _, taken := a.cfg.Providers[accounts.Name]; taken {
 		return fmt.Errorf("provider %q: that is what our own accounts are called; take another name", accounts.Name)
 	}
-	place := accounts.Place{Origin: a.own.String(), Prefix: a.cfg.Endpoints.Prefix, Ring: a.ring, Log: a.cfg.Observe.Log}
+	place := accounts.Place{
+		Origin: a.own.String(), Prefix: a.cfg.Endpoints.Prefix, Ring: a.ring, Log: a.cfg.Observe.Log, Audiences: audiences(a.cfg.Routes),
+	}
 	people, err := accounts.New(ctx, *a.cfg.Accounts, place)
 	if err != nil {
 		return fmt.Errorf("accounts: %w", err)
@@ -126,6 +128,16 @@ func (a *assembly) addAccounts(ctx context.Context) error {
 	a.people = people
 	a.providers[accounts.Name], a.issuers[people.Issuer()] = people.Provider(), people
 	return nil
+}
+
+// audiences are those that routes name, each once.
+func audiences(routes []Route) (names []string) {
+	for _, r := range routes {
+		if r.Audience != "" && !slices.Contains(names, r.Audience) {
+			names = append(names, r.Audience)
+		}
+	}
+	return names
 }
 
 // addGuard adds what refuses other sites.
@@ -153,6 +165,7 @@ func (a *assembly) addSessions(ctx context.Context) (err error) {
 		return err
 	}
 	a.renewer = session.NewRenewer(a.storage, func(name string) (session.Provider, bool) { p, ok := a.providers[name]; return p, ok }, a.sink)
+	a.renewer.Audiences(audiences(a.cfg.Routes))
 	a.desk = session.NewDesk(a.storage, a.delivery, a.renewer, a.cfg.Session, a.sink)
 	return nil
 }

@@ -277,8 +277,10 @@ func TestNew_BearerRoutesThatCannotBe(t *testing.T) {
 		route cloakroom.Route
 		want  string
 	}{
-		{"no audience", cloakroom.Route{Path: "/", Upstream: "http://127.0.0.1:1", Bearer: cloakroom.BearerAccept}, "bearer and audience go together"},
-		{"no bearer", cloakroom.Route{Path: "/", Upstream: "http://127.0.0.1:1", Audience: apiA}, "bearer and audience go together"},
+		{"no audience", cloakroom.Route{Path: "/", Upstream: "http://127.0.0.1:1", Bearer: cloakroom.BearerAccept}, "bearer needs an audience"},
+		{"an audience of files", cloakroom.Route{Path: "/", Files: ".", Audience: apiA}, "audience is for an upstream that gets the session's token"},
+		{"an audience, and auth off", cloakroom.Route{Path: "/", Upstream: "http://127.0.0.1:1", Auth: cloakroom.AuthOff, Audience: apiA}, "audience is for an upstream that gets the session's token"},
+		{"a long audience", cloakroom.Route{Path: "/", Upstream: "http://127.0.0.1:1", Audience: "urn:" + strings.Repeat("x", 509)}, "audience: 513 bytes are too many"},
 		{"files", cloakroom.Route{Path: "/", Files: ".", Bearer: cloakroom.BearerAccept, Audience: apiA}, "bearer is for an upstream"},
 		{"off", cloakroom.Route{Path: "/", Upstream: "http://127.0.0.1:1", Auth: cloakroom.AuthOff, Bearer: cloakroom.BearerAccept, Audience: apiA}, "bearer is for an upstream"},
 		{"another word", cloakroom.Route{Path: "/", Upstream: "http://127.0.0.1:1", Bearer: "yes", Audience: apiA}, `bearer is "yes"`},

@@ -104,10 +104,19 @@ func (g *Gateway) lookAtProvider(ctx context.Context, name string) Finding {
 	if o.Audience == "" && len(o.Resource) == 0 {
 		f.Text += "; no audience or resource is set, so many providers issue an opaque access token: set one if the API wants a JWT"
 	}
+	if names := unasked(g.cfg.Routes, o); len(names) > 0 {
+		f.Hint = "routes name " + strings.Join(names, ", ") + ": a token for each is asked for at refresh, which the provider must allow this client; " +
+			"if it goes by resource (RFC 8707), list them there, for it grants only what was named at login"
+	}
 	if len(o.Resource) > 0 && !o.UserinfoOff {
 		f.Text += "; resource is set, and some providers refuse such a token at userinfo: `userinfo: false` does without"
 	}
 	return f
+}
+
+// unasked are the audiences of routes that a login at a provider does not ask for.
+func unasked(routes []Route, o Provider) []string {
+	return slices.DeleteFunc(audiences(routes), func(name string) bool { return name == o.Audience || slices.Contains(o.Resource, name) })
 }
 
 func (g *Gateway) lookAtAccounts(ctx context.Context) Finding {

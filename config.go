@@ -104,7 +104,7 @@ type (
 	//   - Identity map[string]string: header to claim; a client's copies are dropped, absent claims are sent empty
 	//   - Allow *Allow: narrows EndpointOptions.Allow
 	//   - Bearer: BearerAccept opens it to access tokens that come without a session, from native apps and machines
-	//   - Audience string: whom such a token must be for; needed with Bearer
+	//   - Audience string: of the upstream: the token that goes there is for it alone, and one that comes by Bearer must be for it
 	//   - File: how Files are served: Fallback (file for navigations to paths without one; "" is index.html, "-" none), Headers
 	//     (set on every answer), CSP ("" is a strict starter policy, "off" none), Private (no shared cache; set where Auth is on)
 	Route = proxy.Route

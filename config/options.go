@@ -280,7 +280,7 @@ func route(f *form, c *Config) {
 	f.table(&r.Identity, "identity", "Headers for the upstream, with the claim that each holds. A client's own copies are dropped. With several providers send `iss` beside `sub`: only both together name a person.", identityHeader)
 	r.Allow = allow(f)
 	f.word((*string)(&r.Bearer), "bearer", "", []string{string(cloakroom.BearerAccept)}, "`accept` opens the route to access tokens that come without a session, from native apps and machines: JWTs of a provider, for `audience`.")
-	f.text(&r.Audience, "audience", "", "Whom a token that comes by `bearer` must be for (`aud`).", oneLine)
+	f.text(&r.Audience, "audience", "", "What the API is called in tokens (`aud`). With a session it gets an access token for it and for no other API of these routes; a token that comes by `bearer` must be for it. Without it the session's own token goes there. [How](security.md#one-token-for-each-api).", oneLine, audience)
 	f.table(&r.File.Headers, "headers", "Headers of every answer with a file.", answerHeader)
 	f.text(&r.File.CSP, "csp", "", "`Content-Security-Policy` of pages; without it a strict starter policy, `off` for none.", oneLine)
 	f.text(&r.File.Fallback, "fallback", "index.html", "File for a page whose path is no file; `off` for none.", oneLine)
@@ -304,8 +304,11 @@ func route(f *form, c *Config) {
 	if r.Auth == cloakroom.AuthOff {
 		f.only("a route that looks at the session; auth: off does not", "identity")
 		f.only("a route that looks at who comes; auth: off does not", "bearer")
+		if !f.has("bearer") {
+			f.only("a route that looks at who comes; auth: off does not", "audience")
+		}
 	}
-	bearer(f, c, &r)
+	addressed(f, c, &r)
 	if r.Auth != cloakroom.AuthRequired {
 		f.only("a route that needs a session; elsewhere whoever may not enter has only to sign out", "allow")
 	}
@@ -320,12 +323,9 @@ func route(f *form, c *Config) {
 	c.Routes = append(c.Routes, r)
 }
 
-// bearer checks what opens a route beside a session.
-func bearer(f *form, c *Config, r *cloakroom.Route) {
-	switch {
-	case r.Bearer == "" && !f.has("bearer"):
-		f.only("a route with bearer: accept", "audience")
-	case r.Bearer == cloakroom.BearerAccept && r.Audience == "":
+// addressed checks what an API is called.
+func addressed(f *form, c *Config, r *cloakroom.Route) {
+	if r.Bearer == cloakroom.BearerAccept && r.Audience == "" {
 		f.conflict("bearer", "only a token for this API may open it; name its audience")
 	}
 	for _, p := range c.Providers {

@@ -252,6 +252,8 @@ func loginParam(name string, v value) error {
 	return oneLine(v)
 }
 
+func audience(v value) error { return proxy.CheckAudience(v.text) }
+
 func resource(v value) error {
 	u, err := url.Parse(v.text)
 	if err != nil || !u.IsAbs() || u.Fragment != "" {

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +72,72 @@ func TestRefresh_R5_Request(t *testing.T) {
 	}
 	if len(form) != 0 { // no scope: what was granted, and not more
 		t.Errorf("further parameters: %v", form)
+	}
+}
+
+// A token for one API is asked for in the words that the provider goes by, and for nothing else beside it.
+func TestRefresh_P8_ForOneAPI(t *testing.T) {
+	const orders = "https://orders.example.com"
+	for _, c := range []struct {
+		name, want         string
+		audience, resource string    // as configured
+		sent               [2]string // audience and resource
+	}{
+		{"neither, a URI", orders, "", "", [2]string{"", orders}},
+		{"neither, another name", "orders", "", "", [2]string{"orders", ""}},
+		{"by resource", orders, "", "https://api.example.com", [2]string{"", orders}},
+		{"by audience", orders, "https://api.example.com", "", [2]string{orders, ""}},
+		{"by both", orders, "https://api.example.com", "https://api.example.com", [2]string{orders, orders}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := meet(t, func(o *oidc.Options) {
+				if o.Audience = c.audience; c.resource != "" {
+					o.Resource = []string{c.resource, "urn:another"}
+				}
+			})
+			g := p.mustLogin()
+			want := session.Want{Audience: c.want}
+			tokens, err := p.rp.Refresh(context.Background(), g, want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			form := p.op.Last("token").Form
+			if got := [2]string{strings.Join(form["audience"], " "), strings.Join(form["resource"], " ")}; got != c.sent {
+				t.Errorf("sent audience and resource %q, want %q", got, c.sent)
+			}
+			if got := p.rp.Addressees(tokens.Access, want); !slices.Equal(got, []string{c.want}) {
+				t.Errorf("the token is for %q", got)
+			}
+		})
+	}
+}
+
+// A JWT says itself whom it is for. Of others nobody can tell but who asked for it.
+func TestAddressees_P8(t *testing.T) {
+	p := meet(t, func(o *oidc.Options) { o.Audience, o.Resource = "a", []string{"urn:b", "urn:c"} })
+	jwt := func(changes ...func(map[string]any)) string {
+		claims := map[string]any{"aud": "d"}
+		for _, change := range changes {
+			change(claims)
+		}
+		return p.op.Signer().Typed("at+jwt", claims)
+	}
+	for _, c := range []struct {
+		name, token string
+		want        session.Want
+		is          []string
+	}{
+		{"a JWT", jwt(), session.Want{}, []string{"d"}},
+		{"a JWT that was asked for another", jwt(), session.Want{Audience: "e"}, []string{"d"}},
+		{"a JWT for several", jwt(fakeop.Set("aud", []string{"d", "e"})), session.Want{Audience: "e"}, []string{"d", "e"}},
+		{"a JWT for nobody", jwt(fakeop.Drop("aud")), session.Want{Audience: "e"}, nil},
+		{"a JWT for no text", jwt(fakeop.Set("aud", 1)), session.Want{Audience: "e"}, nil},
+		{"an opaque one", "x", session.Want{}, []string{"a", "urn:b", "urn:c"}},
+		{"an opaque one that was asked for one", "x", session.Want{Audience: "e"}, []string{"e"}},
+	} {
+		if got := p.rp.Addressees(c.token, c.want); !slices.Equal(got, c.is) {
+			t.Errorf("%s: %q, want %q", c.name, got, c.is)
+		}
 	}
 }
 

@@ -124,6 +124,16 @@ func (d *Desk) Narrow(ctx context.Context, s *Session, scope string) (Tokens, er
 	return d.renewer.Narrow(ctx, s, scope)
 }
 
+// For returns s as an upstream is to see it that goes by the name of audience; see [Renewer.For].
+func (d *Desk) For(ctx context.Context, s *Session, audience string) (*Session, error) {
+	return d.renewer.For(ctx, s, audience)
+}
+
+// RenewFor renews what For returned; see [Renewer.RenewFor].
+func (d *Desk) RenewFor(ctx context.Context, s, refused *Session, audience string) (*Session, error) {
+	return d.renewer.RenewFor(ctx, s, refused, audience)
+}
+
 // Current returns the newest state of a session that a request still works with: Ended or Expired when it is over. It
 // writes nothing.
 func (d *Desk) Current(ctx context.Context, s *Session) (*Session, error) {

@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -26,20 +25,14 @@ func (n *Renewer) Narrow(ctx context.Context, s *Session, scope string) (Tokens,
 	}
 	answered := make(chan answer, 1)
 	n.mu.Lock()
-	switch err := n.breakers[s.Grant.Provider].open(s.Grant.Provider); {
-	case n.closed:
-		answered <- answer{err: &Error{Code: Unavailable, Op: "narrow scope", Err: errors.New("shutting down")}}
-	case err != nil:
-		answered <- answer{err: err}
-	default:
-		n.running.Go(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), leaseTime+storeBudget)
-			defer cancel()
-			tokens, err := n.narrow(ctx, s, scope)
-			answered <- answer{tokens, err}
-		})
-	}
+	err := n.begin(s.Grant.Provider, func(ctx context.Context) {
+		tokens, err := n.narrow(ctx, s, scope)
+		answered <- answer{tokens, err}
+	})
 	n.mu.Unlock()
+	if err != nil {
+		return Tokens{}, err
+	}
 	select {
 	case a := <-answered:
 		return a.tokens, a.err
@@ -49,31 +42,8 @@ func (n *Renewer) Narrow(ctx context.Context, s *Session, scope string) (Tokens,
 }
 
 func (n *Renewer) narrow(ctx context.Context, s *Session, scope string) (Tokens, error) {
-	provider, ok := n.provider(s.Grant.Provider)
-	if !ok {
-		return Tokens{}, n.end(ctx, s, Fail(GrantOver, "narrow scope", "provider %q is no longer configured", s.Grant.Provider))
-	}
-	held, err := n.lease(ctx, s)
-	for err == nil && held.Life.Renewed.After(s.Life.Renewed) { // not leased: somebody has renewed it, and its refresh token is another
-		s = held
-		held, err = n.lease(ctx, s)
-	}
+	tokens, held, err := n.exchange(ctx, s, Want{Scope: scope})
 	if err != nil {
-		return Tokens{}, err
-	}
-	tokens, newest, err := n.refresh(ctx, provider, held, Want{Scope: scope})
-	switch {
-	case err != nil:
-		return Tokens{}, err
-	case newest != nil:
-		return Tokens{}, Fail(Conflict, "narrow scope", "it was renewed at the same time")
-	}
-	// Whatever came of the access token: the old refresh token may be spent.
-	if tokens.Refresh == held.Grant.Tokens.Refresh {
-		n.release(ctx, held)
-	} else if _, err := n.store(ctx, provider, held, tokens, func(c *Session, _ time.Time) {
-		c.Grant.Tokens.Refresh, c.Grant.Tokens.RefreshExpires = tokens.Refresh, tokens.RefreshExpires
-	}); err != nil {
 		return Tokens{}, err
 	}
 	if !within(tokens.Scope, scope) {
@@ -83,6 +53,43 @@ func (n *Renewer) narrow(ctx context.Context, s *Session, scope string) (Tokens,
 	}
 	n.record(ctx, audit.Narrowed, held, "")
 	return tokens, nil
+}
+
+// exchange asks the provider for tokens other than those of s, with the lease in hand, and keeps the refresh token that comes with them.
+// held is s as it was when it was leased.
+func (n *Renewer) exchange(ctx context.Context, s *Session, want Want) (tokens Tokens, held *Session, err error) {
+	const op = "get another access token"
+	provider, ok := n.provider(s.Grant.Provider)
+	if !ok {
+		return Tokens{}, nil, n.end(ctx, s, Fail(GrantOver, op, "provider %q is no longer configured", s.Grant.Provider))
+	}
+	held, err = n.lease(ctx, s)
+	for err == nil && held.Life.Renewed.After(s.Life.Renewed) { // not leased: somebody has renewed it, and its refresh token is another
+		s = held
+		held, err = n.lease(ctx, s)
+	}
+	if err != nil {
+		return Tokens{}, nil, err
+	}
+	tokens, newest, err := n.refresh(ctx, provider, held, want)
+	switch {
+	case err != nil:
+		return Tokens{}, nil, err
+	case newest != nil:
+		return Tokens{}, nil, Fail(Conflict, op, "it was renewed at the same time")
+	}
+	// Whatever came of the access token: the old refresh token may be spent.
+	if tokens.Refresh == held.Grant.Tokens.Refresh {
+		if err = n.release(ctx, held); gone(err) {
+			n.revoke(provider, held, tokens, "ended while it got another token")
+			return Tokens{}, nil, err
+		}
+		return tokens, held, nil
+	}
+	_, err = n.store(ctx, provider, held, tokens, func(c *Session, _ time.Time) {
+		c.Grant.Tokens.Refresh, c.Grant.Tokens.RefreshExpires = tokens.Refresh, tokens.RefreshExpires
+	})
+	return tokens, held, err
 }
 
 // within reports whether every name of scope is among those of wide.

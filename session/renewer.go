@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/audit"
+	"github.com/cloakroom-go/cloakroom/internal/recent"
 )
 
 // MinimumAge is how old an access token must be before it is renewed on request.
@@ -32,71 +33,43 @@ type Renewer struct {
 	provider func(name string) (Provider, bool)
 	audit    audit.Sink
 
+	audiences []string // that routes name
+	addressed *recent.Map[address, addressed]
+
 	mu       sync.Mutex
-	flights  map[ID]*flight
+	flights  map[address]*flight
 	breakers map[string]*breaker
 	running  sync.WaitGroup
 	closed   bool
-}
-
-// failurePause is how long a failed renewal of a session answers for the next ones.
-const failurePause = 2 * time.Second
-
-// flight is one renewal. s and err are set before done is closed. One that failed stays for failurePause, so that a session in
-// trouble costs the store and the provider one attempt, not one for each request.
-type flight struct {
-	done chan struct{}
-	s    *Session
-	err  error
-}
-
-// breaker keeps a provider that is down from being asked by everyone at once.
-type breaker struct {
-	failures int
-	until    time.Time // nobody asks before
-	trying   bool      // one asks, to see whether it is back
 }
 
 // NewRenewer returns a renewer that finds providers by their names in the configuration.
 func NewRenewer(storage Storage, provider func(name string) (Provider, bool), sink audit.Sink) *Renewer {
 	return &Renewer{
 		storage: storage, provider: provider, audit: sink,
-		flights: map[ID]*flight{}, breakers: map[string]*breaker{},
+		addressed: recent.New[address, addressed](mostAddressed, addressedAge),
+		flights:   map[address]*flight{}, breakers: map[string]*breaker{},
 	}
 }
 
 // Fresh returns s with an access token that is valid now. Renewal starts when less than a fifth of the token's life is left,
 // at most 60 s; nobody waits for it before the old token is spent.
 func (n *Renewer) Fresh(ctx context.Context, s *Session) (*Session, error) {
-	t := s.Grant.Tokens
-	if t.Refresh == "" || t.Expires.IsZero() {
+	if s.Grant.Tokens.Refresh == "" {
 		return s, nil
 	}
 	now := time.Now()
-	left, life := t.Expires.Sub(now), t.Expires.Sub(s.Life.Renewed)
-	spent := s.spent(now)
-	if left >= min(life/5, time.Minute) && !spent {
+	if !s.due(now) {
 		return s, nil
 	}
-	f := n.join(s)
-	if !spent {
-		select {
-		case <-f.done:
-			if f.err == nil {
-				return f.result(s), nil
-			}
-			if gone(f.err) {
-				return nil, f.err
-			}
-		default:
-		}
-		return s, nil
-	}
-	renewed, err := f.wait(ctx, s)
-	if err != nil && !gone(err) && time.Now().Before(t.Expires) {
-		return s, nil // it could not be renewed, but works for another moment
-	}
-	return renewed, err
+	return n.join(s, "").relieve(ctx, s, s.spent(now))
+}
+
+// due reports whether it is time for the next access token.
+func (s *Session) due(now time.Time) bool {
+	expires := s.Grant.Tokens.Expires
+	life := expires.Sub(s.Life.Renewed)
+	return !expires.IsZero() && (expires.Sub(now) < min(life/5, time.Minute) || s.spent(now))
 }
 
 // spent reports whether the access token might expire on its way to the upstream: in its last moments, a twentieth of its life
@@ -115,7 +88,7 @@ func (n *Renewer) Renew(ctx context.Context, s *Session) (*Session, error) {
 	if s.Grant.Tokens.Refresh == "" || time.Since(s.Life.Renewed) < MinimumAge {
 		return s, nil
 	}
-	return n.join(s).wait(ctx, s)
+	return n.join(s, "").wait(ctx, s)
 }
 
 // Close waits until no renewal is under way, or ctx ends. None starts afterwards.
@@ -131,62 +104,6 @@ func (n *Renewer) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-func (n *Renewer) join(s *Session) *flight {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if f := n.flights[s.ID]; f != nil {
-		return f
-	}
-	f := &flight{done: make(chan struct{})}
-	if n.closed {
-		f.err = &Error{Code: Unavailable, Op: "renew", Err: errors.New("shutting down")}
-		close(f.done)
-		return f
-	}
-	if f.err = n.breakers[s.Grant.Provider].open(s.Grant.Provider); f.err != nil {
-		close(f.done)
-		return f
-	}
-	n.flights[s.ID] = f
-	n.running.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), leaseTime+storeBudget)
-		defer cancel()
-		f.s, f.err = n.renew(ctx, s)
-		if f.err == nil || gone(f.err) {
-			n.land(s.ID)
-		} else {
-			time.AfterFunc(failurePause, func() { n.land(s.ID) })
-		}
-		close(f.done)
-	})
-	return f
-}
-
-func (n *Renewer) land(id ID) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.flights, id)
-}
-
-func (f *flight) wait(ctx context.Context, s *Session) (*Session, error) {
-	select {
-	case <-f.done:
-		if f.err != nil {
-			return nil, f.err
-		}
-		return f.result(s), nil
-	case <-ctx.Done():
-		return nil, &Error{Code: ProviderDown, Op: "wait for renewal", Err: ctx.Err()}
-	}
-}
-
-// result is the flight's session as seen by a request that came with s.
-func (f *flight) result(s *Session) *Session {
-	renewed := *f.s
-	renewed.Carried = s.Carried
-	return &renewed
 }
 
 // gone reports whether err means that there is no session any more.
@@ -251,7 +168,7 @@ func (n *Renewer) renew(ctx context.Context, s *Session) (*Session, error) {
 // session, and there are no tokens, if another holder of the lease was first.
 func (n *Renewer) refresh(ctx context.Context, provider Provider, held *Session, want Want) (tokens Tokens, newest *Session, err error) {
 	if err := n.ask(held.Grant.Provider); err != nil {
-		n.release(ctx, held)
+		_ = n.release(ctx, held)
 		return Tokens{}, nil, err
 	}
 	refreshCtx, cancel := context.WithTimeout(ctx, RefreshTimeout)
@@ -279,7 +196,7 @@ func (n *Renewer) refresh(ctx context.Context, provider Provider, held *Session,
 		}
 		return Tokens{}, nil, n.end(ctx, newest, err)
 	}
-	n.release(ctx, held)
+	_ = n.release(ctx, held)
 	n.record(ctx, audit.RenewalFailed, held, string(CodeOf(err)))
 	return Tokens{}, nil, err
 }
@@ -313,15 +230,16 @@ func (n *Renewer) lease(ctx context.Context, s *Session) (*Session, error) {
 	}
 }
 
-// release gives the lease back after a failure. If that fails as well, the lease runs out by itself.
-func (n *Renewer) release(ctx context.Context, s *Session) {
-	_, _ = n.storage.Update(ctx, s, func(c *Session) error {
+// release gives the lease back where nothing is to be stored. If that fails, the lease runs out by itself.
+func (n *Renewer) release(ctx context.Context, s *Session) error {
+	_, err := n.storage.Update(ctx, s, func(c *Session) error {
 		if !c.Lease.Equal(s.Lease) {
 			return Unchanged // it ran out, and is another's now
 		}
 		c.Lease = time.Time{}
 		return nil
 	})
+	return err
 }
 
 // store keeps what came of new tokens before anyone gets to see them, and gives the lease back.
@@ -360,7 +278,9 @@ func (n *Renewer) Discard(s *Session, reason string) {
 	if !ok || n.closed {
 		return
 	}
-	n.running.Go(func() { n.revoke(provider, s, s.Grant.Tokens, reason) })
+	for _, tokens := range append(n.forget(s), s.Grant.Tokens) {
+		n.running.Go(func() { n.revoke(provider, s, tokens, reason) })
+	}
 }
 
 func (n *Renewer) revoke(provider Provider, s *Session, tokens Tokens, reason string) {
@@ -388,47 +308,4 @@ func (n *Renewer) end(ctx context.Context, s *Session, reason error) error {
 
 func (n *Renewer) record(ctx context.Context, action audit.Action, s *Session, reason string) {
 	n.audit.Record(ctx, s.Event(action, reason))
-}
-
-// open returns an error while the provider is left alone.
-func (b *breaker) open(provider string) error {
-	if b == nil || b.failures == 0 || !b.trying && !time.Now().Before(b.until) {
-		return nil
-	}
-	return Fail(ProviderDown, "renew", "provider %q did not answer before and is left alone for a moment", provider)
-}
-
-// ask says whether the provider may be asked now. After a failure it is left alone for a while, then one may try.
-func (n *Renewer) ask(provider string) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	b := n.breakers[provider]
-	if err := b.open(provider); err != nil {
-		return err
-	}
-	if b != nil {
-		b.trying = b.failures > 0
-	}
-	return nil
-}
-
-// answered notes how the provider did: 1, 2, 4 … 30 s of peace after failures in a row.
-func (n *Renewer) answered(provider string, err error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	b := n.breakers[provider]
-	if b == nil {
-		b = &breaker{}
-		n.breakers[provider] = b
-	}
-	if CodeOf(err) != ProviderDown {
-		b.trying, b.failures = false, 0
-		return
-	}
-	if b.failures > 0 && !b.trying {
-		return // it was asked before the first failure was known: many at once are one failure, not many in a row
-	}
-	b.trying = false
-	b.failures = min(b.failures+1, 6)
-	b.until = time.Now().Add(min(time.Second<<(b.failures-1), 30*time.Second))
 }

@@ -167,7 +167,14 @@ type Provider interface {
 
 // Want is what an access token should be good for. The zero value is all that was granted.
 type Want struct {
-	Scope string // names separated by spaces
+	Scope    string // names separated by spaces
+	Audience string // the one API that it is for (RFC 8707); only of an Addresser
+}
+
+// Addresser is a Provider that can make an access token for one API alone: it obeys [Want.Audience].
+type Addresser interface {
+	// Addressees says whom an access token is for that was asked for by want: what it says itself, else what it was asked for.
+	Addressees(access string, want Want) []string
 }
 
 // Revoker is a Provider that can revoke the tokens of a grant (RFC 7009). A provider without a revocation endpoint

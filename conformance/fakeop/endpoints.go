@@ -1,6 +1,7 @@
 package fakeop
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/sha256"
 	"encoding/base64"
@@ -194,7 +195,12 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request, form url.Values
 	if narrower := form.Get("scope"); narrower != "" && !p.says.widens { // only a refresh has one
 		scope = narrower
 	}
-	sendJSON(w, http.StatusOK, p.issue(g, form.Get("grant_type") == "refresh_token", scope))
+	audience := cmp.Or(form.Get("audience"), form.Get("resource")) // RFC 8707 §2.2: any of those that were granted, which here is all
+	if p.says.targets != nil && audience != "" && !slices.Contains(p.says.targets, audience) {
+		sendJSON(w, http.StatusBadRequest, map[string]any{"error": "invalid_target", "error_description": "no such API"})
+		return
+	}
+	sendJSON(w, http.StatusOK, p.issue(g, form.Get("grant_type") == "refresh_token", scope, audience))
 }
 
 func (p *Provider) redeem(form url.Values) *grant {
@@ -247,9 +253,9 @@ func (p *Provider) renew(form url.Values) *grant {
 	return g
 }
 
-func (p *Provider) issue(g *grant, refreshed bool, scope string) map[string]any {
+func (p *Provider) issue(g *grant, refreshed bool, scope, audience string) map[string]any {
 	now := p.says.now()
-	access := p.accessToken(g, now, scope)
+	access := p.accessToken(g, now, scope, audience)
 	p.known.access[access] = g
 	signer := &Signer{p.keys}
 	claims := map[string]any{
@@ -288,14 +294,8 @@ func (p *Provider) issue(g *grant, refreshed bool, scope string) map[string]any 
 }
 
 // accessToken makes a JWT for the API (RFC 9068).
-func (p *Provider) accessToken(g *grant, now time.Time, scope string) string {
-	audience := g.request.Get("audience")
-	if audience == "" {
-		audience = g.request.Get("resource")
-	}
-	if audience == "" {
-		audience = "api"
-	}
+func (p *Provider) accessToken(g *grant, now time.Time, scope, audience string) string {
+	audience = cmp.Or(audience, g.request.Get("audience"), g.request.Get("resource"), "api")
 	claims := map[string]any{
 		"iss": p.server.URL, "sub": g.person.subject, "aud": audience, "client_id": ClientID, "scope": scope,
 		"iat": now.Unix(), "exp": now.Add(p.says.lifetime).Unix(), "jti": random(8),

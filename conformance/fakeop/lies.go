@@ -19,6 +19,7 @@ type Behaviour struct {
 	push     bool          // PAR is advertised and needed
 	onlyPost bool          // client_secret_post instead of client_secret_basic
 	widens   bool          // a refresh that asks for a narrower scope gets all of it
+	targets  []string      // the APIs that tokens are made for; nil: any
 	person   person        // who signs in from now on
 
 	metadata   []func(map[string]any)
@@ -78,6 +79,9 @@ func OnlyPost() Lie { return func(b *Behaviour) { b.onlyPost = true } }
 
 // Widens answers a refresh for a narrower scope with all that was granted.
 func Widens() Lie { return func(b *Behaviour) { b.widens = true } }
+
+// Targets makes access tokens for these APIs alone, and refuses others (RFC 8707 §2).
+func Targets(names ...string) Lie { return func(b *Behaviour) { b.targets = names } }
 
 // Metadata changes the discovery document.
 func Metadata(change func(map[string]any)) Lie {

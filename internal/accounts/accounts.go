@@ -39,7 +39,7 @@ type Accounts struct {
 
 	keys      *keys
 	published *issuer.Keys // the same keys, as others see them
-	audience  any          // aud of the tokens
+	audiences []string     // that routes name: a token may be for one of them alone
 	opaques   *seal.Box    // what opaque tokens say
 	apis      apiSecrets   // of those who may ask about tokens
 
@@ -55,6 +55,8 @@ type Place struct {
 	Prefix string // of its endpoints: "/auth/"
 	Ring   *seal.Keyring
 	Log    *slog.Logger
+
+	Audiences []string // that routes name, for tokens of their own
 }
 
 // New opens the accounts in o.Database, brings their tables up to date, and makes the first signing key where there is none.
@@ -81,7 +83,7 @@ func New(ctx context.Context, o Options, at Place) (*Accounts, error) {
 		o: o, base: base, db: db, hasher: newHasher(o.Hash), throttle: newThrottle(), log: at.Log,
 		codes: at.Ring.Box("account code"), steps: at.Ring.Box("account step"), offers: at.Ring.Box("account offer"),
 		secrets: at.Ring.Lasting("account secret"), ceremonies: at.Ring.Box("account ceremony"), origin: at.Origin,
-		audience: audienceOf(o.Tokens.Audience), ended: map[string]int64{},
+		audiences: at.Audiences, ended: map[string]int64{},
 		opaques: at.Ring.Box("opaque access token"), apis: o.APIs.secrets(),
 	}
 	if o.Mail != nil {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/issuer"
 	"github.com/cloakroom-go/cloakroom/internal/seal"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -34,11 +35,15 @@ var fixed = []string{"iss", "sub", "aud", "client_id", "iat", "exp", "nbf", "jti
 // FixedClaim reports whether a claim of tokens is ours to set.
 func FixedClaim(name string) bool { return slices.Contains(fixed, name) }
 
-// mint returns a new access token for someone who signed in at that time: a JWT by RFC 9068, or an opaque one.
-func (a *Accounts) mint(account *Account, signedIn time.Time) (session.Tokens, error) {
+// mint returns a new access token for someone who signed in at that time: a JWT by RFC 9068, or an opaque one. It is for the one audience,
+// or with "" for all that tokens are for.
+func (a *Accounts) mint(account *Account, signedIn time.Time, audience string) (session.Tokens, error) {
 	now := time.Now()
 	expires := now.Add(a.o.Tokens.Lifetime).Truncate(time.Second)
-	i := issued{account.ID, account.Epoch(), now.Unix(), expires.Unix(), signedIn.Unix(), seal.Random(nameSize)}
+	i := issued{
+		Account: account.ID, Epoch: account.Epoch(), At: now.Unix(), Expires: expires.Unix(), SignedIn: signedIn.Unix(), Audience: audience,
+		name: seal.Random(nameSize),
+	}
 	write := a.sign
 	if a.Opaque() {
 		write = func(_ *Account, i issued) (string, error) { return a.opaque(i) }
@@ -53,7 +58,7 @@ func (a *Accounts) mint(account *Account, signedIn time.Time) (session.Tokens, e
 // claimsOf is what a token says to an API.
 func (a *Accounts) claimsOf(account *Account, i issued) map[string]any {
 	claims := map[string]any{
-		"iss": a.o.Tokens.Issuer, "sub": account.ID, "client_id": clientID, "aud": a.audience,
+		"iss": a.o.Tokens.Issuer, "sub": account.ID, "client_id": clientID, "aud": audienceOf(a.addressees(i)),
 		"iat": i.At, "exp": i.Expires, "auth_time": i.SignedIn, "jti": i.jti(),
 	}
 	if len(a.o.Tokens.Claims) > 0 {
@@ -77,6 +82,31 @@ func (a *Accounts) sign(account *Account, i issued) (string, error) {
 		return "", err
 	}
 	return jws.CompactSerialize()
+}
+
+// addressees are whom a token is for.
+func (a *Accounts) addressees(i issued) []string {
+	if i.Audience != "" {
+		return []string{i.Audience}
+	}
+	return a.o.Tokens.Audience
+}
+
+// makes reports whether there are tokens of ours for an audience.
+func (a *Accounts) makes(audience string) bool {
+	return slices.Contains(a.o.Tokens.Audience, audience) || slices.Contains(a.audiences, audience)
+}
+
+// Addressees says whom a token of ours is for; see [session.Addresser].
+func (a *Accounts) Addressees(access string, _ session.Want) []string {
+	if !a.Issued(access) {
+		names, _ := issuer.Unverified(access).Audience()
+		return names
+	}
+	if i, ok := a.openOpaque(access); ok {
+		return a.addressees(i)
+	}
+	return nil
 }
 
 // audienceOf is aud: one text, or a list.

@@ -36,6 +36,7 @@ type issued struct {
 	At       int64  `json:"i"` // seconds, as are the others
 	Expires  int64  `json:"x"`
 	SignedIn int64  `json:"t"`
+	Audience string `json:"d,omitempty"` // the only one; "": all that tokens are for
 
 	name []byte // random
 }
@@ -98,7 +99,7 @@ func (a *Accounts) Introspect(ctx context.Context, token string) (map[string]any
 func (a *Accounts) active(ctx context.Context, token string) (map[string]any, error) {
 	if a.Issued(token) {
 		i, ok := a.openOpaque(token)
-		if !ok || time.Now().Unix() >= i.Expires {
+		if !ok || time.Now().Unix() >= i.Expires || i.Audience != "" && !a.makes(i.Audience) {
 			return nil, nil
 		}
 		account, err := a.current(ctx, i.Account, i.Epoch)
@@ -110,7 +111,12 @@ func (a *Accounts) active(ctx context.Context, token string) (map[string]any, er
 		}
 		return a.claimsOf(account, i), nil
 	}
-	grant, err := a.verifyJWT(ctx, token, a.o.Tokens.Audience[0])
+	said, _ := issuer.Unverified(token).Audience()
+	ours := slices.IndexFunc(said, a.makes)
+	if ours < 0 {
+		return nil, nil
+	}
+	grant, err := a.verifyJWT(ctx, token, said[ours])
 	if session.CodeOf(err) == session.TokenInvalid {
 		return nil, nil
 	}

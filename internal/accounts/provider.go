@@ -27,6 +27,8 @@ var (
 	_ session.Provider = (*Accounts)(nil)
 	_ session.Prober   = (*Accounts)(nil)
 	_ session.Revoker  = revoking{}
+
+	_ session.Addresser = (*Accounts)(nil)
 )
 
 // Begin sends the browser to our own page. The login in its cookie says the rest.
@@ -98,7 +100,7 @@ func (a *Accounts) Finish(ctx context.Context, p session.Pending, answer url.Val
 		return session.Grant{}, err
 	}
 	signedIn := time.Unix(c.At, 0)
-	tokens, err := a.mint(account, signedIn)
+	tokens, err := a.mint(account, signedIn, "")
 	if err != nil {
 		return session.Grant{}, err
 	}
@@ -144,6 +146,9 @@ func (a *Accounts) Refresh(ctx context.Context, g session.Grant, want session.Wa
 	if want.Scope != "" {
 		return session.Tokens{}, session.Fail(session.BadRequest, op, "tokens of accounts have no scope")
 	}
+	if want.Audience != "" && !a.makes(want.Audience) {
+		return session.Tokens{}, session.Fail(session.BadRequest, op, "no token of accounts is for %q", want.Audience)
+	}
 	account, err := a.current(ctx, g.Subject, g.Tokens.Refresh)
 	if err != nil {
 		return session.Tokens{}, err
@@ -155,7 +160,7 @@ func (a *Accounts) Refresh(ctx context.Context, g session.Grant, want session.Wa
 	if err != nil {
 		return session.Tokens{}, session.Fail(session.GrantOver, op, "%w", err)
 	}
-	return a.mint(account, signedIn)
+	return a.mint(account, signedIn, want.Audience)
 }
 
 // End has nothing to do: nobody is signed in here but in their session.
@@ -183,10 +188,10 @@ func (a *Accounts) VerifyAccess(ctx context.Context, token, audience string) (se
 	if err != nil {
 		return session.Grant{}, err
 	}
-	if claims == nil || !slices.Contains(a.o.Tokens.Audience, audience) {
+	i, _ := a.openOpaque(token)
+	if claims == nil || !slices.Contains(a.addressees(i), audience) {
 		return session.Grant{}, session.Fail(session.TokenInvalid, op, "it is over, revoked, or for another audience")
 	}
-	i, _ := a.openOpaque(token)
 	return a.bearing(token, i.Account, claims, time.Unix(i.Expires, 0)), nil
 }
 

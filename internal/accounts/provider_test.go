@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/url"
 	"slices"
@@ -215,6 +216,57 @@ func TestRefresh_RefusesWhatIsNotOurs(t *testing.T) {
 	wantCode(t, err, session.GrantOver)
 	_, err = a.Refresh(context.Background(), g, session.Want{Scope: "read"})
 	wantCode(t, err, session.BadRequest)
+	_, err = a.Refresh(context.Background(), g, session.Want{Audience: "https://nobody.example.com"})
+	wantCode(t, err, session.BadRequest)
+}
+
+// A token for one API is for nobody else, whatever its format.
+func TestRefresh_P8_TokenForOneAPI(t *testing.T) {
+	for _, format := range []string{FormatJWT, FormatOpaque} {
+		t.Run(format, func(t *testing.T) {
+			a := open(t, func(o *Options) {
+				o.Tokens.Format = format
+				o.Tokens.Audience = []string{somewhere.Origin, "urn:second"}
+			})
+			g := a.grant(t, a.mustRegister(t, ada))
+			tokens, err := a.Refresh(context.Background(), g, session.Want{Audience: someAPI})
+			if err != nil {
+				t.Fatal(err)
+			}
+			one, own := tokens.Access, g.Tokens.Access
+			for token, names := range map[string][]string{one: {someAPI}, own: {somewhere.Origin, "urn:second"}} {
+				if got := a.Addressees(token, session.Want{}); !slices.Equal(got, names) {
+					t.Errorf("it is for %v, want %v", got, names)
+				}
+				for _, name := range []string{someAPI, somewhere.Origin, "urn:second", "urn:third"} {
+					_, err := a.VerifyAccess(context.Background(), token, name)
+					if good := slices.Contains(names, name); good && err != nil {
+						t.Errorf("%s, where it is for %v: %v", name, names, err)
+					} else if !good {
+						wantCode(t, err, session.TokenInvalid)
+					}
+				}
+				if claims, err := a.Introspect(context.Background(), token); err != nil || fmt.Sprint(claims["aud"]) != fmt.Sprint(wantAud(names)) {
+					t.Errorf("introspection: %v %v", claims, err)
+				}
+			}
+			// No route names it any more.
+			a.audiences = nil
+			if claims, err := a.Introspect(context.Background(), one); claims != nil || err != nil {
+				t.Errorf("%v %v", claims, err)
+			}
+			if claims, err := a.Introspect(context.Background(), own); claims == nil || err != nil {
+				t.Errorf("the session's own: %v", err)
+			}
+		})
+	}
+}
+
+func wantAud(names []string) any {
+	if len(names) == 1 {
+		return names[0]
+	}
+	return names
 }
 
 // Whatever is known of a person, a token says only what is listed, and never a hash or a secret. Nothing that is known takes the place
@@ -233,7 +285,7 @@ func TestMint_U11_OnlyListedClaims(t *testing.T) {
 		account := a.mustRegister(t, ada)
 		account.Name = canary
 		account.Claims = map[string]any{"roles": []string{"staff"}, "note": canary, "iss": canary, "sub": canary, "aud": canary, "exp": 1, "scope": canary, "cnf": canary}
-		tokens, err := a.mint(account, time.Now())
+		tokens, err := a.mint(account, time.Now(), "")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -63,6 +63,7 @@ func (a *Accounts) signedIn(t *testing.T, ctx context.Context, resting string, a
 	}
 	sink := audit.SinkFunc(func(context.Context, audit.Event) {})
 	renewer := session.NewRenewer(sessions, func(string) (session.Provider, bool) { return a, true }, sink)
+	renewer.Audiences([]string{someAPI})
 	v := &visitor{session.NewDesk(sessions, delivery.Proxy{}, renewer, lives, sink), map[string]string{}}
 	now := time.Now().Round(0)
 	s, err := sessions.Update(ctx, &session.Session{
@@ -156,6 +157,55 @@ func TestRenewal_R8_TheTicketIsTheRefreshToken(t *testing.T) {
 				time.Sleep(11 * time.Minute)
 				_, err := v.use()
 				wantCode(t, err, session.GrantOver)
+			})
+		})
+	}
+}
+
+// The token for one API is good whenever it is asked for, comes anew with the session's own and before it is over, and ends with the
+// credentials.
+func TestRenewal_P8_TokenForOneAPI(t *testing.T) {
+	for _, resting := range []string{"store", "sealed"} {
+		t.Run(resting, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, stop := context.WithCancel(context.Background())
+				a := open(t, nil)
+				account := a.mustRegister(t, ada)
+				v := a.signedIn(t, ctx, resting, account)
+				tokens, owns := map[string]bool{}, map[string]bool{}
+				next := func() error {
+					s, err := v.use()
+					if err != nil {
+						return err
+					}
+					owns[s.Grant.Tokens.Access] = true
+					seen, err := v.desk.For(ctx, s, someAPI)
+					if err != nil {
+						return err
+					}
+					g, err := a.VerifyAccess(ctx, seen.Grant.Tokens.Access, someAPI)
+					if err != nil || g.Subject != account.ID || seen.Grant.Tokens.Refresh != "" || seen.Secret != nil {
+						t.Fatalf("%v: %+v", err, seen)
+					}
+					tokens[seen.Grant.Tokens.Access] = true
+					return nil
+				}
+				for range 60 {
+					time.Sleep(30 * time.Second)
+					if err := next(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if len(owns) < 4 || len(tokens) < len(owns) || len(tokens) > len(owns)+1 {
+					t.Errorf("%d tokens with %d of the session's own", len(tokens), len(owns))
+				}
+				if _, err := a.changePassword(ctx, account.ID, password, "quite another phrase", home); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(11 * time.Minute)
+				wantCode(t, next(), session.GrantOver)
+				stop()
+				synctest.Wait()
 			})
 		})
 	}

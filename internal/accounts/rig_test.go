@@ -26,7 +26,10 @@ const (
 	password = "correct horse battery"
 )
 
-var somewhere = Place{Origin: "https://app.example.com", Prefix: "/auth/", Ring: newRing(), Log: slog.New(slog.DiscardHandler)}
+var somewhere = Place{Origin: "https://app.example.com", Prefix: "/auth/", Ring: newRing(), Log: slog.New(slog.DiscardHandler), Audiences: []string{someAPI}}
+
+// someAPI is what a route names.
+const someAPI = "https://orders.example.com"
 
 func newRing() *seal.Keyring {
 	ring, err := seal.NewKeyring(seal.NewKey())

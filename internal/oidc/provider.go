@@ -63,6 +63,8 @@ var (
 	_ session.Provider = (*Provider)(nil)
 	_ session.Revoker  = (*Provider)(nil)
 	_ session.Prober   = (*Provider)(nil)
+
+	_ session.Addresser = (*Provider)(nil)
 )
 
 // New returns the provider of that name in the configuration. redirectURI is where it sends people back to, exactly as it is
@@ -157,7 +159,7 @@ func (o Options) check() error {
 		}
 	}
 	for _, r := range o.Resource {
-		if u, err := url.Parse(r); err != nil || !u.IsAbs() || strings.Contains(r, "#") {
+		if !isResource(r) {
 			say("resource: %q is no absolute URI without fragment (RFC 8707 §2)", r)
 		}
 	}
@@ -180,6 +182,12 @@ func (o Options) check() error {
 		oneOf("algorithms", a, issuer.Algorithms...)
 	}
 	return errors.Join(wrong...)
+}
+
+// isResource reports whether a name is one that RFC 8707 §2 allows for an API.
+func isResource(name string) bool {
+	u, err := url.Parse(name)
+	return err == nil && u.IsAbs() && !strings.Contains(name, "#")
 }
 
 func checkRedirect(u *url.URL) error {

@@ -32,6 +32,9 @@ func (p *Provider) Refresh(ctx context.Context, g session.Grant, want session.Wa
 	if want.Scope != "" {
 		form.Set("scope", want.Scope)
 	}
+	if want.Audience != "" {
+		p.address(form, want.Audience)
+	}
 	fresh, err := p.redeem(ctx, op, m, form)
 	if refusal := issuer.RefusalOf(err); refusal != nil && refusal.Code == "invalid_grant" {
 		return session.Tokens{}, &session.Error{Code: session.GrantOver, Op: op, Err: refusal}
@@ -50,6 +53,32 @@ func (p *Provider) Refresh(ctx context.Context, g session.Grant, want session.Wa
 		fresh.Scope = narrowed(fresh, want)
 	}
 	return inherit(fresh, g.Tokens), nil
+}
+
+// address asks for a token for one API, in the words that the provider goes by: resource (RFC 8707 §2.2), audience, or both.
+func (p *Provider) address(form url.Values, audience string) {
+	if p.o.Audience != "" || len(p.o.Resource) == 0 && !isResource(audience) {
+		form.Set("audience", audience)
+	}
+	if len(p.o.Resource) > 0 || p.o.Audience == "" && isResource(audience) {
+		form.Set("resource", audience)
+	}
+}
+
+// Addressees says whom an access token is for; see [session.Addresser]. A JWT says so itself. Nothing of it is believed that we did not
+// ask for: it came from the provider.
+func (p *Provider) Addressees(access string, want session.Want) []string {
+	switch names, err := issuer.Unverified(access).Audience(); {
+	case err == nil:
+		return names
+	case !p.Opaque(session.Tokens{Access: access}):
+		return nil
+	case want.Audience != "":
+		return []string{want.Audience}
+	case p.o.Audience != "":
+		return append([]string{p.o.Audience}, p.o.Resource...)
+	}
+	return p.o.Resource
 }
 
 // narrowed is what an access token is good for that less was asked of than was granted: what the answer says, what was asked for if

@@ -22,6 +22,7 @@ type call struct {
 	upstream *upstream
 	in       *http.Request    // as the browser sent it
 	session  *session.Session // nil: there is none
+	seen     *session.Session // as a route sees it that names an audience, nil: like any other
 	bearer   *session.Grant   // of the access token that came without a session, nil: none
 	body     *requestBody     // nil: none
 	trailers bool             // the answer may have some

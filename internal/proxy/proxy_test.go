@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"io"
@@ -54,14 +55,19 @@ type provider struct {
 	over      atomic.Bool
 }
 
-func (p *provider) Refresh(_ context.Context, g session.Grant, _ session.Want) (session.Tokens, error) {
+func (p *provider) Refresh(_ context.Context, g session.Grant, want session.Want) (session.Tokens, error) {
 	n := p.refreshes.Add(1)
 	if p.over.Load() {
 		return session.Tokens{}, session.Fail(session.GrantOver, "refresh", "invalid_grant")
 	}
 	tokens := g.Tokens
-	tokens.Access, tokens.Expires = "access-"+string('0'+n), time.Now().Add(time.Hour)
+	tokens.Access, tokens.Expires = "access-"+want.Audience+string('0'+n), time.Now().Add(time.Hour)
 	return tokens, nil
+}
+
+// Addressees is "own" for the tokens of sessions.
+func (p *provider) Addressees(_ string, want session.Want) []string {
+	return []string{cmp.Or(want.Audience, "own")}
 }
 
 func newDesk(t *testing.T, serve http.HandlerFunc) *desk { return newDeskBy(t, "proxy", serve) }
@@ -91,6 +97,7 @@ func newDeskBy(t *testing.T, word string, serve http.HandlerFunc) *desk {
 	}
 	sink := audit.SinkFunc(func(context.Context, audit.Event) {})
 	renewer := session.NewRenewer(d.tickets, func(string) (session.Provider, bool) { return &d.provider, true }, sink)
+	renewer.Audiences([]string{"a", "own"})
 	d.Desk = session.NewDesk(d.tickets, deliver, renewer, session.DefaultOptions(), sink)
 	guarding, err := guard.New(own, guard.Options{}, nil)
 	if err != nil {
@@ -112,7 +119,7 @@ func newDeskBy(t *testing.T, word string, serve http.HandlerFunc) *desk {
 	p, err := New(Parts{
 		Own: own, Guard: guarding, Desk: d.Desk, Delivery: deliver, Audit: sink, Live: d.live,
 		Answers: &answer.Answers{Prefix: "/auth/", Jar: jar, Pages: ui.New("/auth/"), Log: slog.New(slog.DiscardHandler), Metrics: metrics},
-	}, []Route{{Path: "/", Upstream: api.URL}}, metrics)
+	}, []Route{{Path: "/", Upstream: api.URL}, {Path: "/a/", Upstream: api.URL, Audience: "a"}, {Path: "/own/", Upstream: api.URL, Audience: "own"}}, metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,6 +242,53 @@ func TestRetry_R6_InvalidToken(t *testing.T) {
 			}
 			if tt.over && !strings.Contains(res.Header.Get("Set-Cookie"), "Max-Age=0") {
 				t.Errorf("R4: the cookie stays: %q", res.Header.Get("Set-Cookie"))
+			}
+		})
+	}
+}
+
+// A route that names an audience has its own token renewed, and nobody else's.
+func TestRetry_R6_P8_TokenForOneAPI(t *testing.T) {
+	for _, tt := range []struct {
+		name, path string
+		always     bool // it is denied
+		age        time.Duration
+		over       bool // the grant
+		status     int
+		sent       []string // to the API
+		refreshes  int32    // after the first token for it
+	}{
+		{"good on the second try", "/a/", false, time.Minute, false, 200, []string{"access-a1", "access-a2"}, 1},
+		{"always denied", "/a/", true, time.Minute, false, 401, []string{"access-a1", "access-a2"}, 1},
+		{"young token", "/a/", true, 0, false, 401, []string{"access-a1"}, 0},
+		{"grant is over", "/a/", true, time.Minute, true, 401, []string{"access-a1"}, 1},
+		{"the session's own", "/own/", false, time.Minute, false, 200, []string{"access-0", "access-1"}, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var sent []string
+			d := newDesk(t, func(w http.ResponseWriter, r *http.Request) {
+				sent = append(sent, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
+				if tt.always || len(sent) == 1 {
+					deny(w)
+				}
+			})
+			s, ticket := d.open(time.Minute)
+			audience := strings.Trim(tt.path, "/")
+			for range 2 { // the second time it is the one that is remembered
+				seen, err := d.For(t.Context(), s, audience)
+				if err != nil {
+					t.Fatal(err)
+				}
+				seen.Life.Renewed = time.Now().Add(-tt.age)
+			}
+			before := d.provider.refreshes.Load()
+			d.provider.over.Store(tt.over)
+			res, body := d.ask("GET", tt.path, ticket, "")
+			if n := d.provider.refreshes.Load() - before; res.StatusCode != tt.status || !slices.Equal(sent, tt.sent) || n != tt.refreshes {
+				t.Errorf("%d %s: the API got %q, after %d refreshes", res.StatusCode, body, sent, n)
+			}
+			if ours := res.Header.Get("Cloakroom") == "login-required"; ours != tt.over {
+				t.Errorf("our own 401: %v, %q", ours, body)
 			}
 		})
 	}

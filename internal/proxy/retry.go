@@ -18,19 +18,17 @@ func (t retryOnce) RoundTrip(r *http.Request) (*http.Response, error) {
 	if c.session == nil {
 		return res, nil
 	}
-	p := c.upstream.proxy
-	renewed, err := p.Desk.Renew(r.Context(), c.session)
+	renewed, err := c.renew(r.Context())
 	switch {
 	case err != nil && signedOut(err):
 		res.Body.Close()
 		return nil, err // there is no session any more: our own answer says so, and how to sign in
-	case err != nil, renewed.Grant.Tokens.Access == c.session.Grant.Tokens.Access, !repeatable(r):
+	case err != nil, !renewed, !repeatable(r):
 		return res, nil // nothing new was had, or the request cannot be sent again: the upstream's answer stands
 	}
 	res.Body.Close()
-	c.session = renewed // the browser gets what works
 	again := r.Clone(r.Context())
-	if err := p.Delivery.Outbound(again, renewed); err != nil {
+	if err := c.upstream.proxy.Delivery.Outbound(again, c.sent()); err != nil {
 		return nil, err
 	}
 	return t.next.RoundTrip(again)

@@ -38,7 +38,7 @@ type Route struct {
 	Identity    map[string]string // header → claim; a client's copies are dropped, absent claims are sent empty
 	Allow       *session.Allow    // narrows the gateway's own
 	Bearer      Bearer            // BearerAccept: an access token opens it as well, without a session
-	Audience    string            // whom such a token must be for; needed with Bearer
+	Audience    string            // of the upstream: the token that goes there is for it alone, and one that comes by Bearer must be for it
 	File        files.Options     // how Files are served
 }
 
@@ -58,16 +58,21 @@ func (r *Route) check() error {
 		return fail("identity needs a session, and auth is off")
 	case r.Bearer != "" && r.Bearer != BearerAccept:
 		return fail("bearer is %q, not accept", r.Bearer)
-	case (r.Bearer == BearerAccept) != (r.Audience != ""):
-		return fail("bearer and audience go together: only a token for this API may open it")
+	case r.Bearer == BearerAccept && r.Audience == "":
+		return fail("bearer needs an audience: only a token for this API may open it")
 	case r.Bearer == BearerAccept && (r.Upstream == "" || r.Auth == AuthOff):
 		return fail("bearer is for an upstream that looks at who comes; files do not, and auth off neither")
+	case r.Audience != "" && (r.Upstream == "" || r.Auth == AuthOff):
+		return fail("audience is for an upstream that gets the session's token; files do not, and auth off neither")
 	case r.Auth != AuthRequired && r.Allow != nil:
 		return fail("allow needs auth required: with %s, whoever may not enter has only to sign out", r.Auth)
 	case !origin.CleanPath(&http.Request{URL: &url.URL{Path: r.Path}}):
 		return fail("no request gets there: paths have no empty or dot elements, no backslash and no semicolon")
 	case r.Timeout < 0:
 		return fail("the timeout is negative")
+	}
+	if err := CheckAudience(r.Audience); err != nil {
+		return fail("audience: %w", err)
 	}
 	for _, method := range r.Methods {
 		if !httpguts.ValidHeaderFieldName(method) || strings.ToUpper(method) != method || method == http.MethodTrace || method == http.MethodConnect {
@@ -84,6 +89,17 @@ func (r *Route) check() error {
 			return fail("identity: %q is there twice", name)
 		}
 		names[name] = true
+	}
+	return nil
+}
+
+// mostAudience bounds what an API is called, in bytes.
+const mostAudience = 512
+
+// CheckAudience says why an API cannot be called so.
+func CheckAudience(name string) error {
+	if len(name) > mostAudience {
+		return fmt.Errorf("%d bytes are too many; %d are the most", len(name), mostAudience)
 	}
 	return nil
 }
