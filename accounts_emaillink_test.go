@@ -140,7 +140,7 @@ func TestEmailLink_U6_U7_FiveTries(t *testing.T) {
 		}
 		wg.Wait()
 		for _, p := range answers {
-			if code := p.code(t); code != session.WrongCode && code != session.LinkOver && code != session.TooMany {
+			if code := p.code(t); code != session.WrongMailCode && code != session.LinkOver && code != session.TooMany {
 				t.Errorf("%s: %d %s", identifier, p.Status, p.Body)
 			}
 		}
@@ -180,7 +180,7 @@ func TestEmailLink_U6_U7_ManyMails(t *testing.T) {
 		for i := range 2 {
 			state, code, _ := begin(guessing)
 			for range 5 - 4*i {
-				if p := send(guessing, state, another(code)); p.code(t) != session.WrongCode && p.code(t) != session.LinkOver {
+				if p := send(guessing, state, another(code)); p.code(t) != session.WrongMailCode && p.code(t) != session.LinkOver {
 					t.Fatalf("%s: %d %s", identifier, p.Status, p.Body)
 				}
 			}
@@ -229,5 +229,25 @@ func TestEmailLink_OffAndDown(t *testing.T) {
 	mail.Down()
 	if p := r.browser().sendJSON("/auth/login/mail", map[string]string{"identifier": adasAddress}); p.Status != http.StatusServiceUnavailable || p.code(t) != session.MailDown {
 		t.Errorf("%d %s", p.Status, p.Body)
+	}
+}
+
+// Who mistypes a mailed code is told of the mail, on the page and by JSON, and never of an app.
+func TestEmailLink_U13_WordsOfItsOwn(t *testing.T) {
+	r, mail := byMail(t)
+	b := r.browser()
+	p := b.askMail(adasAddress)
+	wrong := another(codeIn(t, mail.Next()))
+	p = b.fill(p, map[string]string{"code": wrong})
+	c := r.browser()
+	state := c.sendJSON("/auth/login/mail", map[string]string{"identifier": adasAddress}).json(t)["state"]
+	sent := c.sendJSON("/auth/login/code", map[string]any{"state": state, "code": another(codeIn(t, mail.Next()))})
+	if sent.code(t) != session.WrongMailCode {
+		t.Errorf("%d %s", sent.Status, sent.Body)
+	}
+	for name, p := range map[string]*page{"page": p, "JSON": sent} {
+		if p.Status != http.StatusUnprocessableEntity || !strings.Contains(p.Body, "the six digits of the newest mail") || strings.Contains(p.Body, "app ") || strings.Contains(p.Body, "recovery") {
+			t.Errorf("%s: %d %s", name, p.Status, p.Body)
+		}
 	}
 }

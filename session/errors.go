@@ -34,7 +34,8 @@ const (
 	WrongCredentials Code = "wrong_credentials" // no account of ours has this identifier and this password, or it may not sign in
 	WrongPassword    Code = "wrong_password"    // the current password, asked for before a change, is not right
 	CodeRequired     Code = "code_required"     // the password is right, and the account has a second factor
-	WrongCode        Code = "wrong_code"        // a code, of the second factor or mailed, is not good, or was used before
+	WrongCode        Code = "wrong_code"        // a code of the second factor is not good, or was used before
+	WrongMailCode    Code = "wrong_mail_code"   // a mailed code is another, as the newest mail may have
 	WrongPasskey     Code = "wrong_passkey"     // a passkey is unknown, not good, or answers another question
 	PasswordShort    Code = "password_short"    // a new password has too few characters
 	PasswordLong     Code = "password_long"     // a new password has more bytes than are taken

@@ -105,7 +105,7 @@ func (d *database) putCode(ctx context.Context, state string, of detail) error {
 	})
 }
 
-// SignInByCode returns the account whose code was mailed for a login. WrongCode: it is another; LinkOver: there is none any more, it was
+// SignInByCode returns the account whose code was mailed for a login. WrongMailCode: it is another; LinkOver: there is none any more, it was
 // tried too often, or took too long; TooMany: too many of this address were wrong, in whatever login: wait, or follow the link. All are the
 // same where there never was an account.
 func (a *Accounts) SignInByCode(ctx context.Context, p session.Pending, code string) (*Account, error) {
@@ -127,10 +127,10 @@ func (a *Accounts) SignInByCode(ctx context.Context, p session.Pending, code str
 	switch session.CodeOf(err) {
 	case "":
 		taken.Right()
-	case session.WrongCode, session.LinkOver:
+	case session.WrongMailCode, session.LinkOver:
 	case session.Conflict:
 		taken.TakeBack()
-		err = &session.Error{Code: session.WrongCode, Op: op, Err: err}
+		err = &session.Error{Code: session.WrongMailCode, Op: op, Err: err}
 	default:
 		taken.TakeBack()
 	}
@@ -164,7 +164,7 @@ func (a *Accounts) tryCode(ctx context.Context, l *link, state, code string) (*A
 		if l.Tries >= CodeTries {
 			return nil, session.Fail(session.LinkOver, op, "it was tried too often")
 		}
-		return nil, session.Fail(session.WrongCode, op, "the code is another")
+		return nil, session.Fail(session.WrongMailCode, op, "the code is another")
 	}
 	return account, a.signedInByMail(ctx, l, account)
 }

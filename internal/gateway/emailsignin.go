@@ -28,7 +28,7 @@ func (g *Gateway) mailSignInEndpoints() []endpoint {
 		{"GET", accounts.LinkPath, document, g.mailLink, "Where the link in that mail leads. Opening it spends nothing."},
 		{"POST", accounts.LinkPath, entry, g.takeMailLink, "Its form: signs in, once."},
 		{"POST", "login/mail", entry, g.mailJSON, "The same for a front end with a form of its own: `{\"identifier\", \"remember\"?}`. 202 as above, with `state`, and a login cookie."},
-		{"POST", "login/code", entry, g.codeJSON, "… and `{\"state\", \"code\"}`, in the browser that asked: answered like `POST login`, or 202 with `{\"state\", \"step\"}` for `POST login/step` where the account has a second step. 422 `wrong_code`; 410 `link_over` after 5 tries or 10 minutes; 429 `too_many` after more of an address, of several mails."},
+		{"POST", "login/code", entry, g.codeJSON, "… and `{\"state\", \"code\"}`, in the browser that asked: answered like `POST login`, or 202 with `{\"state\", \"step\"}` for `POST login/step` where the account has a second step. 422 `wrong_mail_code`; 410 `link_over` after 5 tries or 10 minutes; 429 `too_many` after more of an address, of several mails."},
 	}
 }
 
@@ -87,7 +87,7 @@ func (g *Gateway) showMailCode(w http.ResponseWriter, pending session.Pending, i
 	case session.TooMany:
 		code.Wrong = sentence(err, accounts.LoginEmail) + " The link in the mail works all the same."
 	default:
-		code.Wrong = "This is another code. Please enter the one of the newest mail."
+		code.Wrong = sentence(err, accounts.LoginEmail)
 	}
 	g.Answers.Pages.Form(w, status, ui.FormPage{
 		Title: "Look into your mail", Text: fmt.Sprintf("If %s has an account here, a mail is on its way to it. Enter the code in it, or follow its link; both work within %s.", identifier, inWords(accounts.LinkLife)),
@@ -113,7 +113,7 @@ func (g *Gateway) takeMailCode(w http.ResponseWriter, r *http.Request) error {
 	switch code := session.CodeOf(err); {
 	case code == session.LinkOver:
 		return g.linkOver(w, r, err, ui.Link{URL: g.askMailURL(pending), Name: "Send another mail"})
-	case code == session.WrongCode || code == session.TooMany:
+	case code == session.WrongMailCode || code == session.TooMany:
 		g.Answers.Note(r, err)
 		g.showMailCode(w, pending, form.Get("identifier"), err)
 		return nil
