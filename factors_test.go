@@ -359,3 +359,40 @@ func TestFactors_U8_ChangePasswordTakesBoth(t *testing.T) {
 		})
 	}
 }
+
+// A stranger who registered with the address of another, and set up a second step, does not keep the owner out by it. What the owner sets up then
+// is theirs: a mailed link takes nobody past it.
+func TestFactors_U8_U9_AddressOfAnother(t *testing.T) {
+	r, mail := withMail(t, nil)
+	stranger := r.browser().join()
+	stranger.setsUp()
+	reset := func(b *browser, password string) {
+		t.Helper()
+		b.forget(adasAddress)
+		if p := b.fill(b.fromMail(linkIn(t, mail.Next())), map[string]string{"password": password}); !strings.Contains(p.Body, "The new password is set") {
+			t.Fatalf("%d %s", p.Status, p.Body)
+		}
+	}
+	b := r.browser()
+	reset(b, nextPassword)
+	if p := stranger.askAPI(); p.Status != http.StatusUnauthorized {
+		t.Errorf("the stranger's session: %d", p.Status)
+	}
+	if p := b.sendJSON("/auth/login", adas(nextPassword)); p.Status != http.StatusOK {
+		t.Fatalf("the owner: %d %s", p.Status, p.Body)
+	}
+	if p := b.fetch("GET", "/auth/factors"); p.Body != `{"password":true,"authenticator":null,"recovery_codes":0,"passkeys":[]}`+"\n" {
+		t.Errorf("%s", p.Body)
+	}
+	reset(b, adasPassword)
+	b = r.browser()
+	b.sendJSON("/auth/login", adas(adasPassword))
+	_, codes := b.setsUp()
+	reset(b, nextPassword)
+	if p := r.browser().sendJSON("/auth/login", adas(nextPassword)); p.code(t) != session.CodeRequired {
+		t.Errorf("by a mailed link alone: %d %s", p.Status, p.Body)
+	}
+	if p := r.browser().sendJSON("/auth/login", inTwoSteps(nextPassword, codes[0])); p.Status != http.StatusOK {
+		t.Errorf("by both: %d %s", p.Status, p.Body)
+	}
+}

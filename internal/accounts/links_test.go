@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,15 +83,23 @@ func TestLink_U9_FormSentTooLate(t *testing.T) {
 	})
 }
 
-// Somebody registered with the address of another, which no mail proved, and made a passkey. A mail that the other one reads verifies nothing
+// Somebody registered with the address of another, which no mail proved, made a passkey and set up an authenticator. A mail that the other one reads verifies nothing
 // that they can go on to use: a link to sign in verifies no account that has other ways in, and one for a new password takes them away.
 func TestLink_U9_AddressOfAnother(t *testing.T) {
 	ctx := context.Background()
 	a := open(t, func(o *Options) { o.Passkeys = anyPasskey{} })
 	key, _ := emailKey(ada)
 	spend := func() error { return nil }
-	passkey := func(account *Account) {
+	factors := func(account *Account) {
 		t.Helper()
+		offer := a.Offer(account, "session")
+		secret, err := base32Text.DecodeString(strings.ReplaceAll(offer.Secret, " ", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Accept(ctx, account, "session", offer.Sealed, codeAt(secret, time.Now().Unix()/30)); err != nil {
+			t.Fatal(err)
+		}
 		c, err := a.NewPasskey(ctx, account, "session")
 		if err != nil {
 			t.Fatal(err)
@@ -113,7 +122,11 @@ func TestLink_U9_AddressOfAnother(t *testing.T) {
 		}
 		return account
 	}
-	reset := func(account *Account) (left int) {
+	type left struct {
+		keys, recovery int
+		authenticator  bool
+	}
+	reset := func(account *Account) left {
 		t.Helper()
 		account, err := a.ResetPassword(ctx, a.link(t, forReset, account, detail{Key: key}), "quite another phrase")
 		if err != nil {
@@ -126,21 +139,25 @@ func TestLink_U9_AddressOfAnother(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return len(keys)
+		f, err := a.Factors(ctx, account)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return left{len(keys), f.Recovery, !f.Authenticator.IsZero()}
 	}
 	account := a.mustRegister(t, ada)
 	if !signIn(account).EmailVerified.IsZero() {
 		t.Error("verified, and whoever registered has the password")
 	}
-	passkey(account)
-	if left := reset(account); left != 0 {
-		t.Errorf("after a new password there are %d passkeys", left)
+	factors(account)
+	if got := reset(account); got != (left{}) {
+		t.Errorf("after a new password there are %+v", got)
 	}
 	// From now on all that there is is of whoever has the address.
 	if account, _ = a.Of(ctx, account.ID); account != nil {
-		passkey(account)
-		if left := reset(account); left != 1 {
-			t.Errorf("after another new password there are %d passkeys", left)
+		factors(account)
+		if got := reset(account); got != (left{1, 10, true}) {
+			t.Errorf("after another new password there are %+v", got)
 		}
 	}
 	// Who has no other way in than the address has it.

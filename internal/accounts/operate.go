@@ -148,16 +148,21 @@ func (a *Accounts) Reset(ctx context.Context, account *Account, password string)
 // asked to by somebody who lost them. It has all of its sessions ended. None: there is no such account.
 func (a *Accounts) ResetFactors(ctx context.Context, id string) error {
 	return a.close(ctx, "reset factors", id, func(ctx context.Context, tx *transaction) (sql.Result, error) {
-		if err := tx.hold(ctx, id); err != nil {
+		if err := tx.dropFactors(ctx, id); err != nil {
 			return nil, err
-		}
-		for _, table := range []string{"account_totp", "account_recovery", "account_passkey"} {
-			if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE account = ?", id); err != nil {
-				return nil, err
-			}
 		}
 		return tx.ExecContext(ctx, "UPDATE account SET epoch = epoch + 1 WHERE id = ?", id)
 	})
+}
+
+// dropFactors takes away what an account that is held has beside its password.
+func (tx *transaction) dropFactors(ctx context.Context, id string) error {
+	for _, table := range []string{"account_totp", "account_recovery", "account_passkey"} {
+		if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE account = ?", id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // SignOut begins a new epoch: whatever the person is signed in with is over at its next renewal.

@@ -77,9 +77,9 @@ func (a *Accounts) Resettable(ctx context.Context, token string) (*Account, erro
 }
 
 // ResetPassword sets a new password by a link, which is used up, with every other link of the account. A new epoch begins: the
-// caller ends the sessions. Whoever read the mail has the address, so it is verified; passkeys from before that are removed, for whoever
-// made them never showed that it is theirs. LinkOver: as of Resettable; PasswordShort and so
-// on leave the link as it is.
+// caller ends the sessions. Whoever read the mail has the address, so it is verified. Where nobody had shown that before, authenticator,
+// recovery codes and passkeys go with the old password: a stranger may have registered, and set them up to keep the owner out. Where somebody
+// had they stay: reading a mail is one factor. LinkOver: as of Resettable; PasswordShort and so on leave the link as it is.
 func (a *Accounts) ResetPassword(ctx context.Context, token, password string) (*Account, error) {
 	l, account, err := a.resettable(ctx, token)
 	if err != nil {
@@ -103,8 +103,14 @@ func (a *Accounts) ResetPassword(ctx context.Context, token, password string) (*
 		if _, err := tx.ExecContext(ctx, "DELETE FROM account_link WHERE account = ?", account.ID); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, "DELETE FROM account_passkey WHERE account = (SELECT id FROM account WHERE id = ? AND email_verified = 0)", account.ID); err != nil {
+		var unproven int
+		if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM account WHERE id = ? AND email_verified = 0", account.ID).Scan(&unproven); err != nil {
 			return err
+		}
+		if unproven > 0 {
+			if err := tx.dropFactors(ctx, account.ID); err != nil {
+				return err
+			}
 		}
 		return hit(tx.ExecContext(ctx, "UPDATE account SET password = ?, epoch = epoch + 1, "+
 			"email_verified = CASE WHEN email_verified = 0 AND email_key = ? THEN ? ELSE email_verified END WHERE id = ? AND epoch = ? AND disabled = 0",
