@@ -81,7 +81,7 @@ func behindHook(t *testing.T, p *table) cloakroom.Users {
 		json.NewEncoder(w).Encode(map[string]any{"user": u})
 	}))
 	t.Cleanup(server.Close)
-	h, err := hook.New(hook.Options{URL: server.URL, Secret: strings.Repeat("secret ", 5)})
+	h, err := hook.New(hook.Options{URL: server.URL, Secret: hook.NewSecret()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -125,7 +125,7 @@ func people(f *form, c *Config) {
 	var h hook.Options
 	f.text(&h.URL, "accounts.hook.url", "", "A program of yours that says who people are, in place of accounts here: its address, `https`, or `http` on this machine. [How](accounts.md#a-user-table-of-your-own).", wireURL)
 	var s secret
-	f.secret(&s, "accounts.hook.secret", "What questions to it are signed with: at least 32 characters, `whsec_` and base64 or any others.", oneLine, hookSecret)
+	f.secret(&s, "accounts.hook.secret", "What questions to it are signed with: `whsec_` and base64 of 24 to 64 bytes, like those of `cloakroom keys new --hook`.", oneLine, hookSecret)
 	h.Secret = string(s)
 	f.duration(&h.Timeout, "accounts.hook.timeout", 5*time.Second, 100*time.Millisecond, 10*time.Second, "How long it may take to answer; at most 10s.")
 	letters, verify := post(f), true
@@ -173,7 +173,7 @@ func foreign(f *form, h hook.Options, a *cloakroom.Accounts) {
 	case !f.has("accounts.hook.url"):
 		f.wrong(f.where("accounts.hook"), "accounts.hook.url is missing: write where your program answers")
 	case !f.has("accounts.hook.secret"):
-		f.wrong(f.where("accounts.hook"), "accounts.hook.secret is missing: make one with: cloakroom keys new > hook.key; then write secret: {file: hook.key}")
+		f.wrong(f.where("accounts.hook"), "accounts.hook.secret is missing: make one with: cloakroom keys new --hook > hook.key; then write secret: {file: hook.key}")
 	case h.URL != "" && h.Secret != "":
 		users, err := hook.New(h)
 		if err != nil {

@@ -13,10 +13,12 @@ import (
 
 	"github.com/cloakroom-go/cloakroom"
 	"github.com/cloakroom-go/cloakroom/config"
+	"github.com/cloakroom-go/cloakroom/internal/hook"
 	"github.com/cloakroom-go/cloakroom/internal/seal"
 )
 
 func keysCommand() *cobra.Command {
+	var forHook bool
 	fresh := &cobra.Command{
 		Use:   "new",
 		Short: "Print a fresh key",
@@ -24,10 +26,15 @@ func keysCommand() *cobra.Command {
 			"  (umask 077; cloakroom keys new > cloakroom.key)",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(c.OutOrStdout(), cloakroom.NewKey())
+			text := cloakroom.NewKey()
+			if forHook {
+				text = hook.NewSecret()
+			}
+			_, err := fmt.Fprintln(c.OutOrStdout(), text)
 			return err
 		},
 	}
+	fresh.Flags().BoolVar(&forHook, "hook", false, "a secret for accounts.hook, as Standard Webhooks writes it")
 	return group(&cobra.Command{Use: "keys", Short: "Keys that seal cookies and records"},
 		fresh, rotateCommand(), listKeysCommand(), retireCommand(), csrfKeyCommand())
 }

@@ -2,6 +2,9 @@ package docs
 
 import (
 	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +16,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom"
 	"github.com/cloakroom-go/cloakroom/config"
+	"github.com/cloakroom-go/cloakroom/internal/hook"
 )
 
 // fence is a fenced block of a page.
@@ -88,7 +92,7 @@ var firstKey = regexp.MustCompile(`(?m)^[a-z_]+:`)
 func TestSnippets_ConfigurationsAreAccepted(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
-		"cloakroom.key": cloakroom.NewKey(), "cloakroom-2.key": cloakroom.NewKey(), "client.secret": "s3cr3t", "mail-password": "s3cr3t", "billing.key": cloakroom.NewKey(), "hook.key": cloakroom.NewKey(),
+		"cloakroom.key": cloakroom.NewKey(), "cloakroom-2.key": cloakroom.NewKey(), "client.secret": "s3cr3t", "mail-password": "s3cr3t", "billing.key": cloakroom.NewKey(), "hook.key": hook.NewSecret(),
 		"database.url": "postgres://cloakroom:s3cr3t@db.example.com/people",
 		"cert.pem":     "-", "key.pem": "-", "brand.css": "-", "brand.svg": "-", "dist/index.html": "<!doctype html>",
 	} {
@@ -231,6 +235,58 @@ func TestSnippets_GoCompiles(t *testing.T) {
 	}
 	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestSnippets_HookIsVerified runs the function that accounts.md shows over what a hook is asked, and over what others may send.
+func TestSnippets_HookIsVerified(t *testing.T) {
+	node, err := exec.LookPath("node")
+	if err != nil {
+		t.Skip("NOT RUN: node is not installed")
+	}
+	found := slices.DeleteFunc(fences(t, "docs/accounts.md", "js"), func(f fence) bool { return !strings.Contains(f.text, "export function isAsked") })
+	if len(found) != 1 {
+		t.Fatalf("%d blocks show how questions are verified", len(found))
+	}
+	secret := hook.NewSecret()
+	asked := make(chan map[string]any, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		headers := map[string]string{}
+		for name := range r.Header {
+			headers[strings.ToLower(name)] = r.Header.Get(name)
+		}
+		asked <- map[string]any{"headers": headers, "body": string(body)}
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"user": null}`)
+	}))
+	defer server.Close()
+	h, err := hook.New(hook.Options{URL: server.URL, Secret: secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.SignIn(t.Context(), "ada", "a passphrase of emoji \U0001f9e5"); err != nil {
+		t.Fatal(err)
+	}
+	input, err := json.Marshal(map[string]any{"secret": secret + "\n", "other": hook.NewSecret(), "asked": <-asked})
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := found[0].text + `
+const { secret, other, asked: { headers, body } } = ` + string(input) + `;
+const without = (name) => Object.fromEntries(Object.entries(headers).filter(([key]) => key !== name));
+const signature = headers["webhook-signature"];
+console.log(JSON.stringify([
+  isAsked(secret, headers, body), isAsked(secret, headers, Buffer.from(body)), isAsked(secret, { ...headers, "webhook-signature": "v1,AAAA v1a,AAAA " + signature }, body),
+  isAsked(other, headers, body), isAsked(secret, headers, body + " "), isAsked(secret, { ...headers, "webhook-id": "msg_2" }, body), isAsked(secret, {}, body),
+  isAsked(secret, { ...headers, "webhook-timestamp": "1614265330" }, body), isAsked(secret, { ...headers, "webhook-signature": "v2" + signature.slice(2) }, body),
+  ...["webhook-id", "webhook-timestamp", "webhook-signature"].map((name) => isAsked(secret, without(name), body)),
+]));`
+	run := exec.Command(node, "--input-type=module")
+	run.Stdin = strings.NewReader(script)
+	out, err := run.CombinedOutput()
+	if want := "[true,true,true" + strings.Repeat(",false", 9) + "]"; err != nil || strings.TrimSpace(string(out)) != want {
+		t.Errorf("%v\n%s\nwant %s", err, out, want)
 	}
 }
 

@@ -1,5 +1,5 @@
 // Package hook asks a program of somebody else's who people are: a user table behind one address, for those who run the gateway as a
-// program. Questions are signed as Standard Webhooks are, so that libraries for them verify it.
+// program. Questions are signed as Standard Webhooks 1.0.0 are, so that libraries for them verify it.
 package hook
 
 import (
@@ -24,7 +24,7 @@ import (
 // Options are what the hook obeys. URL and Secret are needed.
 type Options struct {
 	URL     string        // https, or http on this machine
-	Secret  string        // what questions are signed with: at least 32 characters; "whsec_" and base64, or the bytes of any other text
+	Secret  string        // what questions are signed with: "whsec_" and base64 of 24 to 64 bytes
 	Timeout time.Duration // for one question; default 5 s, at most 10
 }
 
@@ -58,21 +58,24 @@ func New(o Options) (*Hook, error) {
 	return &Hook{url: o.URL, secret: key, calls: issuer.NewCalls(&http.Client{Timeout: o.Timeout})}, nil
 }
 
-const secretPrefix = "whsec_"
+// The form of secrets, in which the libraries take them (Standard Webhooks, "Signature scheme").
+const (
+	secretPrefix = "whsec_"
+	leastSecret  = 24 // bytes
+	mostSecret   = 64
+)
 
-// secretOf returns the bytes of a secret.
+// NewSecret makes a secret.
+func NewSecret() string { return secretPrefix + base64.StdEncoding.EncodeToString(seal.Random(32)) }
+
+// secretOf returns the bytes of a secret. Another form would be other bytes to some libraries than to others.
 func secretOf(text string) ([]byte, error) {
-	if err := accounts.CheckSecret(text); err != nil {
-		return nil, err
+	rest, ok := strings.CutPrefix(text, secretPrefix)
+	key, err := base64.StdEncoding.Strict().DecodeString(rest)
+	if !ok || err != nil || strings.ContainsAny(rest, "\r\n") || len(key) < leastSecret || len(key) > mostSecret {
+		return nil, fmt.Errorf("it is whsec_ and base64 of %d to %d random bytes, like those of: cloakroom keys new --hook", leastSecret, mostSecret)
 	}
-	if rest, ok := strings.CutPrefix(text, secretPrefix); ok {
-		key, err := base64.StdEncoding.DecodeString(rest)
-		if err != nil || len(key) < 24 {
-			return nil, errors.New("behind whsec_ stands base64 of at least 24 bytes")
-		}
-		return key, nil
-	}
-	return []byte(text), nil
+	return key, nil
 }
 
 // CheckSecret says why text cannot be a secret.
@@ -133,7 +136,7 @@ func (h *Hook) ask(ctx context.Context, q question) (*accounts.User, error) {
 	if err != nil {
 		return nil, session.Fail(session.Internal, op, "a request cannot be made")
 	}
-	h.sign(r.Header, body, time.Now())
+	h.sign(r.Header, "msg_"+seal.RandomText(16), time.Now(), body)
 	res, err := h.calls.Do(ctx, op, r)
 	if refusal := issuer.RefusalOf(err); refusal != nil {
 		return nil, &session.Error{
@@ -164,9 +167,9 @@ func (h *Hook) ask(ctx context.Context, q question) (*accounts.User, error) {
 
 var errAnswer = errors.New("its answer is not the JSON it should be")
 
-// sign adds the headers of Standard Webhooks: a name of the question, when it was asked, and an HMAC-SHA256 over both and the body.
-func (h *Hook) sign(header http.Header, body []byte, now time.Time) {
-	id, at := "msg_"+seal.RandomText(16), strconv.FormatInt(now.Unix(), 10)
+// sign adds the headers of Standard Webhooks: a name of the question, without dots, when it was asked, and an HMAC-SHA256 over both and the body.
+func (h *Hook) sign(header http.Header, id string, now time.Time, body []byte) {
+	at := strconv.FormatInt(now.Unix(), 10)
 	sum := seal.HMAC(h.secret, []byte(id+"."+at+"."+string(body)))
 	header.Set("Content-Type", "application/json")
 	header.Set("Accept", "application/json")

@@ -15,11 +15,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/seal"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
 const (
-	secret   = "a secret of more than thirty-two characters"
+	secret   = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" // that of the specification's libraries
 	password = "the password of somebody"
 )
 
@@ -45,22 +46,35 @@ func says(text string) http.HandlerFunc {
 	}
 }
 
+// What the specification's own libraries sign, and how, in their tests: the bytes of the secret, of the headers and of the signature.
+func TestHook_SignsAsStandardWebhooksDo(t *testing.T) {
+	h, err := New(Options{URL: "https://people.example.com/", Secret: secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := http.Header{}
+	h.sign(header, "msg_p5jXN8AQM9LWM0D4loKWxJek", time.Unix(1614265330, 0), []byte(`{"test": 2432232314}`))
+	for name, want := range map[string]string{
+		"webhook-id":        "msg_p5jXN8AQM9LWM0D4loKWxJek",
+		"webhook-timestamp": "1614265330",
+		"webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+	} {
+		if got := header.Values(name); len(got) != 1 || got[0] != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
 // A question is one that a program of somebody else's can tell from a stranger's, and from an old one.
 func TestHook_SignsItsQuestions(t *testing.T) {
-	raw := bytes.Repeat([]byte{7}, 32)
-	for name, v := range map[string]struct {
-		secret string
-		key    []byte
-	}{
-		"a text": {secret, []byte(secret)},
-		"whsec_": {"whsec_" + base64.StdEncoding.EncodeToString(raw), raw},
-	} {
+	for name, size := range map[string]int{"the shortest secret": 24, "the longest secret": 64} {
 		t.Run(name, func(t *testing.T) {
+			key := bytes.Repeat([]byte{7}, size)
 			ids := map[string]bool{}
 			h := asking(t, func(w http.ResponseWriter, r *http.Request) {
 				body, _ := io.ReadAll(r.Body)
 				id, at := r.Header.Get("Webhook-Id"), r.Header.Get("Webhook-Timestamp")
-				mac := hmac.New(sha256.New, v.key)
+				mac := hmac.New(sha256.New, key)
 				mac.Write([]byte(id + "." + at + "." + string(body)))
 				if want := "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil)); r.Header.Get("Webhook-Signature") != want {
 					t.Errorf("signature %q, want %q", r.Header.Get("Webhook-Signature"), want)
@@ -69,6 +83,9 @@ func TestHook_SignsItsQuestions(t *testing.T) {
 					t.Errorf("timestamp %q", at)
 				}
 				ids[id] = true
+				if strings.ContainsRune(id, '.') {
+					t.Errorf("a dot in %q, where dots separate", id)
+				}
 				var q map[string]any
 				if err := json.Unmarshal(body, &q); err != nil || r.Method != "POST" || r.URL.Path != "/who" || r.URL.RawQuery != "" || r.Header.Get("Cookie") != "" {
 					t.Errorf("%s %s %s", r.Method, r.URL, body)
@@ -84,7 +101,7 @@ func TestHook_SignsItsQuestions(t *testing.T) {
 					}
 				}
 				says(`{"user": {"sub": "7", "email": "ada@example.com", "claims": {"plan": "pro"}, "version": "1", "more": true}}`)(w, r)
-			}, func(o *Options) { o.Secret = v.secret })
+			}, func(o *Options) { o.Secret = "whsec_" + base64.StdEncoding.EncodeToString(key) })
 			u, err := h.SignIn(context.Background(), "Ada", password)
 			if err != nil || u.Subject != "7" || u.Email != "ada@example.com" || u.Claims["plan"] != "pro" || u.Version != "1" {
 				t.Errorf("%+v, %v", u, err)
@@ -155,13 +172,19 @@ func TestHook_WhatItAnswers(t *testing.T) {
 }
 
 func TestNew_RefusesWhatCannotBe(t *testing.T) {
-	for want, o := range map[string]Options{
-		"url: ":                             {URL: "http://people.example.com/", Secret: secret},
-		"easily guessed":                    {URL: "https://people.example.com/", Secret: "hunter2"},
-		"behind whsec_ stands base64 of at": {URL: "https://people.example.com/", Secret: "whsec_" + strings.Repeat("-", 40)},
+	if _, err := New(Options{URL: "http://people.example.com/", Secret: secret}); err == nil || !strings.Contains(err.Error(), "url: ") {
+		t.Errorf("in clear: %v", err)
+	}
+	of := func(size int) string { return base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, size)) }
+	for name, text := range map[string]string{
+		"nothing": "", "a word": "hunter2", "a text": "hunter2-hunter2-hunter2-hunter2-hunter2", "without its prefix": of(32), "short": "whsec_" + of(23), "long": "whsec_" + of(65),
+		"no base64": "whsec_" + strings.Repeat("-", 40), "with a line end": "whsec_" + of(32) + "\n", "a private key": "whsk_" + of(32), "of a keyring": seal.NewKey(),
 	} {
-		if _, err := New(o); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%v, want %q", err, want)
+		if _, err := New(Options{URL: "https://people.example.com/", Secret: text}); err == nil || !strings.Contains(err.Error(), "secret: it is whsec_ and base64 of 24 to 64") || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", name, err)
 		}
+	}
+	if a, b := NewSecret(), NewSecret(); a == b || CheckSecret(a) != nil {
+		t.Errorf("made %q and %q", a, b)
 	}
 }
