@@ -82,7 +82,8 @@ func loggingIn(ctx context.Context, program, dir string, o options, w io.Writer)
 			return err
 		}
 	}
-	ratio(w, "login", 2, login, bare)
+	ratio(w, "cpu-ratio login", 2, login, bare)
+	ratio(w, "time-ratio login", 2, loginTime, bareTime)
 	fmt.Fprintf(w, "per-second login %.1f bare-hash %.1f\n", perSecond(loginTime), perSecond(bareTime))
 
 	var failed error
@@ -189,7 +190,7 @@ func (p *process) peakMemory() (int64, error) {
 // inPackage runs the benchmarks of internal/accounts that need to be where the code is, and prints their ratios: mint, an access token
 // over the bare ES256 signature of as many bytes (CPU time); and import, people with hashes a second over bare inserts of the same rows.
 func inPackage(ctx context.Context, o options, w io.Writer) error {
-	args := []string{"test", module + "internal/accounts", "-run", "^$", "-bench", "^Benchmark(Mint|Import)", "-count", strconv.Itoa(max(1, o.rounds/8))}
+	args := []string{"test", module + "internal/accounts", "-run", "^$", "-bench", "^Benchmark(Mint|Import)", "-count", strconv.Itoa(max(1, o.rounds/20))}
 	if o.rounds < 8 {
 		args = append(args, "-short", "-benchtime", "1x")
 	}

@@ -41,6 +41,7 @@ func TestRun_PrintsItsFigures(t *testing.T) {
 		"cpu-ratio token N quartiles N N range N N rounds 2",
 		"cpu-ratio verify-cached N quartiles N N range N N rounds 1",
 		"cpu-ratio login N quartiles N N range N N rounds 2",
+		"time-ratio login N quartiles N N range N N rounds 2",
 		"per-second login N bare-hash N",
 		"rss-mib N-logins-at-once N",
 		"cpu-ratio warm-ticket-over-bearer N quartiles N N range N N rounds 2",

@@ -21,8 +21,9 @@
 // "verify-cached" is no gateway either: it is package verify in an API, on a token that it verified a moment ago, divided by one that it
 // sees for the first time.
 //
-// "login" is a sign-in to an account of ours divided by the bare hash of its password, "mint" an access token of ours divided by its bare
-// signature, and "import" how fast people are imported, divided by the speed of bare inserts.
+// "login" is a sign-in to an account of ours divided by the bare hash of its password: in CPU time, one by one, and as "time-ratio" in the
+// time that each takes with as many at once as there are cores, which says how many fewer there are in a second. "mint" is an access token of
+// ours divided by its bare signature, and "import" how fast people are imported, divided by the speed of bare inserts.
 //
 // The bare proxy's upstream gets no token that way. So there is a second bare one, "bearer", for a page that holds the token and
 // sends it itself; a ratio over that says what it costs to keep the token out of the page.
@@ -54,7 +55,7 @@ type options struct {
 
 func main() {
 	o := options{inPackage: true}
-	flag.IntVar(&o.rounds, "rounds", 40, "rounds of each contender")
+	flag.IntVar(&o.rounds, "rounds", 100, "rounds of each contender")
 	flag.IntVar(&o.requests, "requests", 1000, "requests in a round")
 	flag.IntVar(&o.concurrency, "concurrency", 16, "connections of the client")
 	flag.Func("also", "path of another build of the program, to be measured in the same run; may be given several times", func(path string) error {
@@ -108,7 +109,7 @@ type contender struct {
 }
 
 // run measures, and prints its lines to w.
-func run(ctx context.Context, o options, w io.Writer) (err error) {
+func run(ctx context.Context, o options, w io.Writer) error {
 	dir, err := os.MkdirTemp("", "cloakroom-bench-")
 	if err != nil {
 		return err
@@ -116,7 +117,6 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 	defer os.RemoveAll(dir)
 	ctx, cancel := context.WithCancel(ctx) // ends the processes
 	defer cancel()
-
 	programs, err := build(ctx, dir)
 	if err != nil {
 		return err
@@ -129,74 +129,15 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 	}
 	defer op.Close()
 
-	var all []*contender
-	defer func() {
-		for _, c := range all {
-			c.stop()
-		}
-	}()
-	bareProxy := func(name, cookies string) (*contender, error) {
-		p, err := start(ctx, programs.bare, api.URL)
-		if err != nil {
-			return nil, err
-		}
-		c := &contender{name: name, without: 1, process: p, client: newClient(p.public, cookies, o.concurrency)}
-		if holds(c.request) {
-			c.with, c.without = 1, 0
-		}
-		all = append(all, c)
-		return c, nil
-	}
-	bare, err := bareProxy("bare", appCookies+"; "+placeholder)
-	if err != nil {
+	l := &lineup{dir: dir, programs: programs, api: api.URL, issuer: op.URL, concurrency: o.concurrency}
+	defer l.stop()
+	if err := l.fill(ctx, o.also); err != nil {
 		return err
 	}
-	bearer, err := bareProxy("bearer", appCookies+"; "+placeholder)
-	if err != nil {
+	if err := measure(ctx, o, api, l.all); err != nil {
 		return err
 	}
-	bearer.request.Header["Authorization"] = []string{"Bearer " + accessToken}
-	bearer.with, bearer.without = 1, 0
-	gateways := slices.Clone(pairs)
-	for i := range gateways {
-		gateways[i].program = programs.gateway
-	}
-	for _, program := range o.also {
-		gateways = append(gateways, gateway{name: filepath.Base(program), program: program, cookies: 1})
-	}
-	for i, g := range gateways {
-		home := filepath.Join(dir, fmt.Sprintf("gateway%d", i))
-		if err := configure(home, api.URL, op.URL, g.config); err != nil {
-			return err
-		}
-		p, err := start(ctx, g.program, "serve", "--config", filepath.Join(home, "cloakroom.yaml"))
-		if err != nil {
-			return err
-		}
-		c := &contender{name: g.name, with: 1, process: p, over: bare}
-		all = append(all, c)
-		cookies, n, err := signIn(ctx, p.public)
-		if err == nil && n != g.cookies {
-			err = fmt.Errorf("%d cookies, want %d", n, g.cookies)
-		}
-		if err != nil {
-			return fmt.Errorf("sign in at %s: %w", g.name, err)
-		}
-		c.client = newClient(p.public, cookies, o.concurrency)
-		if g.cookies > 1 {
-			if c.over, err = bareProxy("bare-"+g.name, cookies); err != nil {
-				return err
-			}
-		}
-		if g.endpoint != "" {
-			c.with = 0
-			c.client.post(g.endpoint)
-		}
-	}
-	if err := measure(ctx, o, api, all); err != nil {
-		return err
-	}
-	report(w, all, bare, bearer)
+	l.report(w)
 	if err := verifying(op, o.rounds, w); err != nil {
 		return err
 	}
@@ -209,9 +150,94 @@ func run(ctx context.Context, o options, w io.Writer) (err error) {
 		}
 	}
 	if o.profiles != "" {
-		return profile(ctx, o, all)
+		return profile(ctx, o, l.all)
 	}
 	return nil
+}
+
+// lineup is all that is measured side by side.
+type lineup struct {
+	dir         string // for the gateways' files
+	programs    programs
+	api, issuer string // where both are
+	concurrency int
+
+	all          []*contender
+	bare, bearer *contender
+}
+
+// fill starts the bare proxies, a gateway for each of the pairs, and one for each other build of the program.
+func (l *lineup) fill(ctx context.Context, also []string) (err error) {
+	if l.bare, err = l.addBare(ctx, "bare", appCookies+"; "+placeholder); err != nil {
+		return err
+	}
+	if l.bearer, err = l.addBare(ctx, "bearer", appCookies+"; "+placeholder); err != nil {
+		return err
+	}
+	l.bearer.request.Header["Authorization"] = []string{"Bearer " + accessToken}
+	l.bearer.with, l.bearer.without = 1, 0
+	gateways := slices.Clone(pairs)
+	for i := range gateways {
+		gateways[i].program = l.programs.gateway
+	}
+	for _, program := range also {
+		gateways = append(gateways, gateway{name: filepath.Base(program), program: program, cookies: 1})
+	}
+	for _, g := range gateways {
+		if err := l.addGateway(ctx, g); err != nil {
+			return fmt.Errorf("%s: %w", g.name, err)
+		}
+	}
+	return nil
+}
+
+func (l *lineup) addBare(ctx context.Context, name, cookies string) (*contender, error) {
+	p, err := start(ctx, l.programs.bare, l.api)
+	if err != nil {
+		return nil, err
+	}
+	c := &contender{name: name, without: 1, process: p, client: newClient(p.public, cookies, l.concurrency)}
+	if holds(c.request) {
+		c.with, c.without = 1, 0
+	}
+	l.all = append(l.all, c)
+	return c, nil
+}
+
+// addGateway starts a gateway and signs in there; and a bare proxy that gets the same cookies, if they are more than a ticket.
+func (l *lineup) addGateway(ctx context.Context, g gateway) error {
+	home := filepath.Join(l.dir, "gateway-"+g.name)
+	if err := configure(home, l.api, l.issuer, g.config); err != nil {
+		return err
+	}
+	p, err := start(ctx, g.program, "serve", "--config", filepath.Join(home, "cloakroom.yaml"))
+	if err != nil {
+		return err
+	}
+	c := &contender{name: g.name, with: 1, process: p, over: l.bare}
+	l.all = append(l.all, c)
+	cookies, n, err := signIn(ctx, p.public)
+	if err == nil && n != g.cookies {
+		err = fmt.Errorf("%d cookies, want %d", n, g.cookies)
+	}
+	if err != nil {
+		return fmt.Errorf("sign in: %w", err)
+	}
+	c.client = newClient(p.public, cookies, l.concurrency)
+	if g.endpoint != "" {
+		c.with = 0
+		c.client.post(g.endpoint)
+	}
+	if g.cookies > 1 {
+		c.over, err = l.addBare(ctx, "bare-"+g.name, cookies)
+	}
+	return err
+}
+
+func (l *lineup) stop() {
+	for _, c := range l.all {
+		c.stop()
+	}
 }
 
 // measure runs the rounds. Each begins with another contender than the last.
@@ -264,42 +290,42 @@ func measure(ctx context.Context, o options, api *api, all []*contender) error {
 }
 
 // report prints one line for each figure: its name, whose it is, the figure, and more with a word before each.
-func report(w io.Writer, all []*contender, bare, bearer *contender) {
-	for _, c := range all {
+func (l *lineup) report(w io.Writer) {
+	for _, c := range l.all {
 		switch {
 		case c.over == nil: // a bare one
 			continue
-		case c.over != bare:
-			ratio(w, c.name, 2, c.cpu, c.over.cpu)
-			ratio(w, c.name+"-over-short", 2, c.cpu, bare.cpu)
+		case c.over != l.bare:
+			ratio(w, "cpu-ratio "+c.name, 2, c.cpu, c.over.cpu)
+			ratio(w, "cpu-ratio "+c.name+"-over-short", 2, c.cpu, l.bare.cpu)
 		case c.with > 0:
-			ratio(w, c.name, 2, c.cpu, bare.cpu)
-			ratio(w, c.name+"-over-bearer", 2, c.cpu, bearer.cpu)
+			ratio(w, "cpu-ratio "+c.name, 2, c.cpu, l.bare.cpu)
+			ratio(w, "cpu-ratio "+c.name+"-over-bearer", 2, c.cpu, l.bearer.cpu)
 		default:
-			ratio(w, c.name, 2, c.cpu, bare.cpu)
+			ratio(w, "cpu-ratio "+c.name, 2, c.cpu, l.bare.cpu)
 		}
 	}
-	for _, c := range all {
+	for _, c := range l.all {
 		slices.Sort(c.cpu)
 		fmt.Fprintf(w, "cpu-us %s %.1f quartiles %.1f %.1f range %.1f %.1f\n", c.name,
 			micros(quantile(c.cpu, 50)), micros(quantile(c.cpu, 25)), micros(quantile(c.cpu, 75)), micros(c.cpu[0]), micros(c.cpu[len(c.cpu)-1]))
 	}
-	for _, c := range all {
+	for _, c := range l.all {
 		fmt.Fprintf(w, "allocs %s %.1f\n", c.name, c.allocs)
 	}
-	for _, c := range all {
+	for _, c := range l.all {
 		slices.Sort(c.latency)
 		fmt.Fprintf(w, "latency-us %s p50 %.0f p99 %.0f\n", c.name, micros(quantile(c.latency, 50)), micros(quantile(c.latency, 99)))
 	}
 }
 
-// ratio prints what one costs over another, round by round.
-func ratio(w io.Writer, name string, digits int, cpu, over []time.Duration) {
-	ratios := make([]float64, len(cpu))
+// ratio prints what one took over another, round by round.
+func ratio(w io.Writer, name string, digits int, took, over []time.Duration) {
+	ratios := make([]float64, len(took))
 	for i := range ratios {
-		ratios[i] = float64(cpu[i]) / float64(over[i])
+		ratios[i] = float64(took[i]) / float64(over[i])
 	}
-	summary(w, "cpu-ratio "+name, digits, ratios)
+	summary(w, name, digits, ratios)
 }
 
 // summary prints the median of some ratios and how they spread.

@@ -62,7 +62,7 @@ func verifying(op *provider, rounds int, w io.Writer) error {
 			anew, cached = append(anew, first), append(cached, again)
 		}
 	}
-	ratio(w, "verify-cached", 4, cached, anew)
+	ratio(w, "cpu-ratio verify-cached", 4, cached, anew)
 	return nil
 }
 
