@@ -194,6 +194,51 @@ func TestRevocation_U11_EndsATokenAtOnce(t *testing.T) {
 	}
 }
 
+// Another password ends the tokens that were made under the one before, of either format, for those who ask and for a route that takes
+// them by themselves.
+func TestAccess_U11_AnotherPasswordEndsTokens(t *testing.T) {
+	for _, format := range []string{"jwt", "opaque"} {
+		t.Run(format, func(t *testing.T) {
+			r := newRig(t, bySwitchThen(t, format, taking(nil)))
+			b, other := r.browser().join(), r.browser()
+			other.sendJSON("/auth/login", adas(adasPassword))
+			own, a := other.got("/api/x"), other.got("/a/x")
+			r.introspects(t, own, appURL)
+			r.introspects(t, a, apiA)
+			if p := b.sendJSON("/auth/password", map[string]string{"current_password": adasPassword, "new_password": "quite another phrase"}); p.Status != http.StatusOK {
+				t.Fatalf("%d %s", p.Status, p.Body)
+			}
+			r.introspects(t, own, "")
+			r.introspects(t, a, "")
+			before := r.hits()
+			if p := r.plain("GET", "/a/x", bearer(a)); p.Status != http.StatusUnauthorized || p.Header.Get("WWW-Authenticate") != `Bearer error="invalid_token"` || r.hits() != before {
+				t.Errorf("by itself: %d %v", p.Status, p.Header)
+			}
+			next := b.got("/a/x")
+			r.introspects(t, next, apiA)
+			if p := r.plain("GET", "/a/x", bearer(next)); p.Status != http.StatusOK {
+				t.Errorf("the next one: %d %s", p.Status, p.Body)
+			}
+		})
+	}
+}
+
+// The same, where somebody else's user table says that the credentials are others.
+func TestAccess_U11_AnotherVersionEndsTokens(t *testing.T) {
+	for _, format := range []string{"jwt", "opaque"} {
+		t.Run(format, func(t *testing.T) {
+			p := &table{user: adasRow()}
+			r := newRig(t, bySwitchThen(t, format, func(c *cloakroom.Config) { c.Accounts.Users, c.Accounts.Login = p, "username" }))
+			b := r.browser()
+			b.sendJSON("/auth/login", map[string]any{"identifier": "ada", "password": adasPassword})
+			token := b.got("/api/x")
+			r.introspects(t, token, appURL)
+			p.change(func(p *table) { p.user.Version = "2" })
+			r.introspects(t, token, "")
+		})
+	}
+}
+
 // A route that takes bearers from native apps takes opaque ones of our accounts, too.
 func TestBearer_P8_OpaqueTokensOfAccounts(t *testing.T) {
 	const audience = "https://api.example.com"

@@ -41,7 +41,8 @@ type Accounts struct {
 	published *issuer.Keys // the same keys, as others see them
 	audiences []string     // that routes name: a token may be for one of them alone
 	opaques   *seal.Box    // what opaque tokens say
-	apis      apiSecrets   // of those who may ask about tokens
+	stamps    *seal.Lasting
+	apis      apiSecrets // of those who may ask about tokens
 
 	ended map[string]int64 // since when somebody was named in account_ending whose sessions Follow has ended
 
@@ -84,7 +85,7 @@ func New(ctx context.Context, o Options, at Place) (*Accounts, error) {
 		codes: at.Ring.Box("account code"), steps: at.Ring.Box("account step"), offers: at.Ring.Box("account offer"),
 		secrets: at.Ring.Lasting("account secret"), ceremonies: at.Ring.Box("account ceremony"), origin: at.Origin,
 		audiences: at.Audiences, ended: map[string]int64{},
-		opaques: at.Ring.Box("opaque access token"), apis: o.APIs.secrets(),
+		opaques: at.Ring.Box("opaque access token"), stamps: at.Ring.Lasting("account epoch"), apis: o.APIs.secrets(),
 	}
 	if o.Mail != nil {
 		if a.mail, err = mail.New(*o.Mail, at.Log); err != nil {

@@ -72,7 +72,7 @@ func BenchmarkMint_OverTheBareSignature(b *testing.B) {
 			b.Fatal(err)
 		}
 	}, func() {
-		if _, err := a.mint(account, time.Now(), ""); err != nil {
+		if _, err := a.mint(account, issued{SignedIn: time.Now().Unix()}); err != nil {
 			b.Fatal(err)
 		}
 	})

@@ -84,7 +84,7 @@ func TestKeys_U11_TokensVerifyAcrossARotation(t *testing.T) {
 		_, err := a.VerifyAccess(context.Background(), token, somewhere.Origin)
 		return err
 	}
-	before, err := one.mint(account, time.Now(), "")
+	before, err := one.mint(account, issued{SignedIn: time.Now().Unix()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestKeys_U11_TokensVerifyAcrossARotation(t *testing.T) {
 	if err := one.keys.Reload(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	after, err := one.mint(account, time.Now(), "")
+	after, err := one.mint(account, issued{SignedIn: time.Now().Unix()})
 	if err != nil {
 		t.Fatal(err)
 	}

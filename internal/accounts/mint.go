@@ -1,6 +1,7 @@
 package accounts
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"slices"
 	"time"
@@ -35,15 +36,11 @@ var fixed = []string{"iss", "sub", "aud", "client_id", "iat", "exp", "nbf", "jti
 // FixedClaim reports whether a claim of tokens is ours to set.
 func FixedClaim(name string) bool { return slices.Contains(fixed, name) }
 
-// mint returns a new access token for someone who signed in at that time: a JWT by RFC 9068, or an opaque one. It is for the one audience,
-// or with "" for all that tokens are for.
-func (a *Accounts) mint(account *Account, signedIn time.Time, audience string) (session.Tokens, error) {
+// mint returns a new access token for account: a JWT by RFC 9068, or an opaque one. i says when it signed in, and for whom the token is.
+func (a *Accounts) mint(account *Account, i issued) (session.Tokens, error) {
 	now := time.Now()
 	expires := now.Add(a.o.Tokens.Lifetime).Truncate(time.Second)
-	i := issued{
-		Account: account.ID, Epoch: account.Epoch(), At: now.Unix(), Expires: expires.Unix(), SignedIn: signedIn.Unix(), Audience: audience,
-		name: seal.Random(nameSize),
-	}
+	i.Account, i.Epoch, i.At, i.Expires, i.name = account.ID, account.Epoch(), now.Unix(), expires.Unix(), seal.Random(nameSize)
 	write := a.sign
 	if a.Opaque() {
 		write = func(_ *Account, i issued) (string, error) { return a.opaque(i) }
@@ -73,7 +70,9 @@ func (a *Accounts) claimsOf(account *Account, i issued) map[string]any {
 }
 
 func (a *Accounts) sign(account *Account, i issued) (string, error) {
-	text, err := json.Marshal(a.claimsOf(account, i))
+	claims := a.claimsOf(account, i)
+	claims["jti"] = base64.RawURLEncoding.EncodeToString(append(i.name[:nameSize:nameSize], a.stamp(i.name, i.Account, i.Epoch)...))
+	text, err := json.Marshal(claims)
 	if err != nil {
 		return "", err
 	}
@@ -82,6 +81,22 @@ func (a *Accounts) sign(account *Account, i issued) (string, error) {
 		return "", err
 	}
 	return jws.CompactSerialize()
+}
+
+// stampSize is how many bytes of a JWT's jti say under which credentials it was made.
+const stampSize = 8
+
+// stamp says under which credentials a token of that name was made, to us alone: nobody else can tell whether two tokens were made under
+// the same.
+func (a *Accounts) stamp(name []byte, id, epoch string) []byte {
+	sum := a.stamps.Sum(append(name[:nameSize:nameSize], id+"\x00"+epoch...))
+	return sum[:stampSize]
+}
+
+// madeUnder reports whether a JWT of ours was made under the credentials that an account has now.
+func (a *Accounts) madeUnder(account *Account, jti string) bool {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(jti)
+	return err == nil && len(raw) == nameSize+stampSize && seal.Equal(raw[nameSize:], a.stamp(raw, account.ID, account.Epoch()))
 }
 
 // addressees are whom a token is for.

@@ -19,49 +19,98 @@ const apiSecret = "a secret of more than thirty-two characters"
 
 func opaqueOnes(o *Options) { o.Tokens.Format = FormatOpaque; o.Tokens.Claims = []string{"email"} }
 
-// What an opaque token is good for, and when it is over: at once, for everything that ends one.
-func TestOpaque_U11_WhatATokenIsGoodFor(t *testing.T) {
-	good := map[string]bool{"good": true, "signed in again": true}
+// jwts are tokens about which somebody may ask.
+func jwts(o *Options) {
+	o.Tokens.Claims = []string{"email"}
+	o.APIs = APIs{"billing": strings.Repeat("s", leastSecret)}
+}
+
+// ways are what may happen to a token before somebody asks about it.
+var ways = map[string]func(t *testing.T, a *Accounts, account *Account, token *string){
+	"good":            func(*testing.T, *Accounts, *Account, *string) {},
+	"signed in again": func(t *testing.T, a *Accounts, account *Account, _ *string) { a.grant(t, account) },
+	"disabled": func(t *testing.T, a *Accounts, account *Account, _ *string) {
+		if err := a.Disable(context.Background(), account.ID); err != nil {
+			t.Fatal(err)
+		}
+	},
+	"disabled and enabled": func(t *testing.T, a *Accounts, account *Account, _ *string) {
+		if err := a.Disable(context.Background(), account.ID); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Enable(context.Background(), account.ID); err != nil {
+			t.Fatal(err)
+		}
+	},
+	"another password": func(t *testing.T, a *Accounts, account *Account, _ *string) {
+		if _, err := a.changePassword(context.Background(), account.ID, password, "quite another phrase", home); err != nil {
+			t.Fatal(err)
+		}
+	},
+	"signed out everywhere": func(t *testing.T, a *Accounts, account *Account, _ *string) {
+		if err := a.SignOut(context.Background(), account.ID); err != nil {
+			t.Fatal(err)
+		}
+	},
+	"revoked": func(t *testing.T, a *Accounts, _ *Account, token *string) {
+		if err := a.RevokeToken(context.Background(), *token); err != nil {
+			t.Fatal(err)
+		}
+	},
+	"its session ended": func(t *testing.T, a *Accounts, _ *Account, token *string) {
+		if err := a.Provider().(session.Revoker).Revoke(context.Background(), session.Tokens{Access: *token}); err != nil {
+			t.Fatal(err)
+		}
+	},
+	"expired": func(_ *testing.T, a *Accounts, _ *Account, _ *string) {
+		time.Sleep(a.o.Tokens.Lifetime)
+	},
+	"another issuer": func(_ *testing.T, a *Accounts, _ *Account, _ *string) { a.o.Tokens.Issuer += "/other" },
+	"altered":        func(_ *testing.T, _ *Accounts, _ *Account, token *string) { *token = flip(*token, len(*token)-9) },
+	"cut":            func(_ *testing.T, _ *Accounts, _ *Account, token *string) { *token = (*token)[:len(*token)-4] },
+	"huge":           func(_ *testing.T, _ *Accounts, _ *Account, token *string) { *token += strings.Repeat("A", 1<<20) },
+}
+
+// stillGood are the ways that no token minds.
+var stillGood = map[string]bool{"good": true, "signed in again": true}
+
+// ask makes a token, lets something happen to it, and asks whether it is good.
+func ask(t *testing.T, options func(*Options), change func(t *testing.T, a *Accounts, account *Account, token *string), good bool) {
+	synctest.Test(t, func(t *testing.T) {
+		a := open(t, options)
+		account := a.mustRegister(t, ada)
+		token := a.grant(t, account).Tokens.Access
+		change(t, a, account, &token)
+		claims, err := a.Introspect(context.Background(), token)
+		if err != nil || (claims != nil) != good {
+			t.Fatalf("%v, %v", claims, err)
+		}
+		if good && (claims["active"] != true || claims["sub"] != account.ID || claims["email"] != ada || claims["token_type"] != "Bearer") {
+			t.Errorf("it says %v", claims)
+		}
+		if _, err := a.VerifyAccess(context.Background(), token, somewhere.Origin); (err == nil) != good {
+			t.Errorf("for a route: %v", err)
+		} else if !good {
+			wantCode(t, err, session.TokenInvalid)
+		}
+		if err := a.RevokeToken(context.Background(), token); err != nil {
+			t.Errorf("revoking what may be none: %v", err)
+		}
+	})
+}
+
+// What a token is good for, and when it is over: for those who ask at once, for everything that ends one, whatever its format.
+func TestAccess_U11_OverAtOnceForThoseWhoAsk(t *testing.T) {
+	for format, options := range map[string]func(*Options){FormatJWT: jwts, FormatOpaque: opaqueOnes} {
+		for name, change := range ways {
+			t.Run(format+"/"+name, func(t *testing.T) { ask(t, options, change, stillGood[name]) })
+		}
+	}
+}
+
+// An opaque token is good as it was given out, at the issuer that gave it out, and in no other way.
+func TestOpaque_U11_AsItWasGivenOut(t *testing.T) {
 	for name, change := range map[string]func(t *testing.T, a *Accounts, account *Account, token *string){
-		"good":            func(*testing.T, *Accounts, *Account, *string) {},
-		"signed in again": func(t *testing.T, a *Accounts, account *Account, _ *string) { a.grant(t, account) },
-		"disabled": func(t *testing.T, a *Accounts, account *Account, _ *string) {
-			if err := a.Disable(context.Background(), account.ID); err != nil {
-				t.Fatal(err)
-			}
-		},
-		"disabled and enabled": func(t *testing.T, a *Accounts, account *Account, _ *string) {
-			if err := a.Disable(context.Background(), account.ID); err != nil {
-				t.Fatal(err)
-			}
-			if err := a.Enable(context.Background(), account.ID); err != nil {
-				t.Fatal(err)
-			}
-		},
-		"another password": func(t *testing.T, a *Accounts, account *Account, _ *string) {
-			if _, err := a.changePassword(context.Background(), account.ID, password, "quite another phrase", home); err != nil {
-				t.Fatal(err)
-			}
-		},
-		"signed out everywhere": func(t *testing.T, a *Accounts, account *Account, _ *string) {
-			if err := a.SignOut(context.Background(), account.ID); err != nil {
-				t.Fatal(err)
-			}
-		},
-		"revoked": func(t *testing.T, a *Accounts, _ *Account, token *string) {
-			if err := a.RevokeToken(context.Background(), *token); err != nil {
-				t.Fatal(err)
-			}
-		},
-		"its session ended": func(t *testing.T, a *Accounts, _ *Account, token *string) {
-			if err := a.Provider().(session.Revoker).Revoke(context.Background(), session.Tokens{Access: *token}); err != nil {
-				t.Fatal(err)
-			}
-		},
-		"expired": func(_ *testing.T, a *Accounts, _ *Account, _ *string) {
-			time.Sleep(a.o.Tokens.Lifetime)
-		},
-		"another issuer": func(_ *testing.T, a *Accounts, _ *Account, _ *string) { a.o.Tokens.Issuer += "/other" },
 		"another audience": func(_ *testing.T, a *Accounts, _ *Account, _ *string) {
 			a.o.Tokens.Audience = []string{"https://other"}
 		},
@@ -69,38 +118,40 @@ func TestOpaque_U11_WhatATokenIsGoodFor(t *testing.T) {
 			a.opaques = newRing().Box("opaque access token")
 		},
 		"another purpose": func(_ *testing.T, a *Accounts, _ *Account, _ *string) { a.opaques = somewhere.Ring.Box("login") },
-		"altered":         func(_ *testing.T, _ *Accounts, _ *Account, token *string) { *token = flip(*token, len(*token)-9) },
 		"renamed":         func(_ *testing.T, _ *Accounts, _ *Account, token *string) { *token = flip(*token, len(opaquePrefix)+2) },
-		"cut":             func(_ *testing.T, _ *Accounts, _ *Account, token *string) { *token = (*token)[:len(*token)-4] },
 		"short":           func(_ *testing.T, _ *Accounts, _ *Account, token *string) { *token = opaquePrefix + "AAAA" },
-		"huge":            func(_ *testing.T, _ *Accounts, _ *Account, token *string) { *token += strings.Repeat("A", 1<<20) },
 		"without a prefix": func(_ *testing.T, _ *Accounts, _ *Account, token *string) {
 			*token = strings.TrimPrefix(*token, opaquePrefix)
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				a := open(t, opaqueOnes)
-				account := a.mustRegister(t, ada)
-				token := a.grant(t, account).Tokens.Access
-				change(t, a, account, &token)
-				claims, err := a.Introspect(context.Background(), token)
-				if err != nil || (claims != nil) != good[name] {
-					t.Fatalf("%v, %v", claims, err)
-				}
-				if good[name] && (claims["active"] != true || claims["sub"] != account.ID || claims["email"] != ada || claims["token_type"] != "Bearer") {
-					t.Errorf("it says %v", claims)
-				}
-				if _, err := a.VerifyAccess(context.Background(), token, somewhere.Origin); (err == nil) != good[name] {
-					t.Errorf("for a route: %v", err)
-				} else if !good[name] {
-					wantCode(t, err, session.TokenInvalid)
-				}
-				if err := a.RevokeToken(context.Background(), token); err != nil {
-					t.Errorf("revoking what may be none: %v", err)
-				}
-			})
-		})
+		t.Run(name, func(t *testing.T) { ask(t, opaqueOnes, change, false) })
+	}
+}
+
+// A JWT tells nobody but us under which credentials it was made: not by a claim, and not by what two of them have in common.
+func TestAccess_U11_CredentialsAreNotTold(t *testing.T) {
+	a := open(t, jwts)
+	account := a.mustRegister(t, ada)
+	seen := map[string]bool{}
+	for range 50 {
+		claims := part(t, a.grant(t, account).Tokens.Access, 1)
+		raw, err := base64.RawURLEncoding.DecodeString(claims["jti"].(string))
+		if err != nil || len(raw) != nameSize+stampSize {
+			t.Fatalf("jti %q", claims["jti"])
+		}
+		if stamp := string(raw[nameSize:]); seen[stamp] {
+			t.Error("two tokens have the same stamp")
+		} else {
+			seen[stamp] = true
+		}
+		if claims["epoch"] != nil || claims["e"] != nil {
+			t.Errorf("it says %v", claims)
+		}
+	}
+	// The stamp of one token does not do for another, nor for another account.
+	one, other := part(t, a.grant(t, account).Tokens.Access, 1)["jti"].(string), part(t, a.grant(t, account).Tokens.Access, 1)["jti"].(string)
+	if a.madeUnder(account, one[:20]+other[20:]) || a.madeUnder(a.mustRegister(t, "grace@example.com"), one) || a.madeUnder(account, one[:22]) || !a.madeUnder(account, one) {
+		t.Error("a stamp is taken for what it is not of")
 	}
 }
 

@@ -99,8 +99,7 @@ func (a *Accounts) Finish(ctx context.Context, p session.Pending, answer url.Val
 	if err := a.enough(ctx, account, c.Methods); err != nil {
 		return session.Grant{}, err
 	}
-	signedIn := time.Unix(c.At, 0)
-	tokens, err := a.mint(account, signedIn, "")
+	tokens, err := a.mint(account, issued{SignedIn: c.At})
 	if err != nil {
 		return session.Grant{}, err
 	}
@@ -160,7 +159,7 @@ func (a *Accounts) Refresh(ctx context.Context, g session.Grant, want session.Wa
 	if err != nil {
 		return session.Tokens{}, session.Fail(session.GrantOver, op, "%w", err)
 	}
-	return a.mint(account, signedIn, want.Audience)
+	return a.mint(account, issued{SignedIn: signedIn.Unix(), Audience: want.Audience})
 }
 
 // End has nothing to do: nobody is signed in here but in their session.
@@ -209,7 +208,11 @@ func (a *Accounts) verifyJWT(ctx context.Context, token, audience string) (sessi
 	if account == nil || !account.Disabled.IsZero() {
 		return session.Grant{}, session.Fail(session.TokenInvalid, op, "the account is gone or disabled")
 	}
-	gone, err := a.db.revoked(ctx, access.Claims.Text("jti"))
+	jti := access.Claims.Text("jti")
+	if !a.madeUnder(account, jti) {
+		return session.Grant{}, session.Fail(session.TokenInvalid, op, "the credentials of the account were changed since")
+	}
+	gone, err := a.db.revoked(ctx, jti)
 	if err != nil {
 		return session.Grant{}, err
 	}

@@ -285,7 +285,7 @@ func TestMint_U11_OnlyListedClaims(t *testing.T) {
 		account := a.mustRegister(t, ada)
 		account.Name = canary
 		account.Claims = map[string]any{"roles": []string{"staff"}, "note": canary, "iss": canary, "sub": canary, "aud": canary, "exp": 1, "scope": canary, "cnf": canary}
-		tokens, err := a.mint(account, time.Now(), "")
+		tokens, err := a.mint(account, issued{SignedIn: time.Now().Unix()})
 		if err != nil {
 			t.Fatal(err)
 		}
