@@ -1,7 +1,9 @@
 package cloakroom_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"net/http"
 	"net/url"
 	"strings"
@@ -301,6 +303,39 @@ func TestProxy_P8_U11_OpaqueTokensEndWithTheSession(t *testing.T) {
 	b.fetch("POST", "/auth/logout")
 	r.gateway.Close(context.Background())
 	r.introspects(t, a, "")
+}
+
+// With the option every API learns by sid which session it serves: the same name in all of its tokens, another one in the next session's.
+// Nothing that the browser has or the log says is made of it.
+func TestAccounts_U11_TokensNameTheSession(t *testing.T) {
+	r := newRig(t, withAccounts(t, forEach(appURL, func(c *cloakroom.Config) { c.Accounts.Tokens.Session = true })))
+	b, other := r.browser().join(), r.browser()
+	other.sendJSON("/auth/login", adas(adasPassword))
+	sid := func(b *browser, path string) string {
+		t.Helper()
+		text, _ := claimsOf(t, b.got(path))["sid"].(string)
+		return text
+	}
+	first := sid(b, "/api/x")
+	if len(first) != 22 || sid(b, "/a/x") != first || sid(b, "/b/x") != first || sid(other, "/api/x") == first {
+		t.Errorf("sid %q, at A %q, at B %q; the other's %q", first, sid(b, "/a/x"), sid(b, "/b/x"), sid(other, "/api/x"))
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range b.kept() {
+		value, err := base64.RawURLEncoding.DecodeString(c.Value)
+		if strings.Contains(c.Value, first) || err == nil && bytes.Contains(value, raw) {
+			t.Errorf("the cookie %s has it", c.Name)
+		}
+	}
+	if strings.Contains(r.logs.String(), first) {
+		t.Error("the log has it")
+	}
+	if p := b.fetch("GET", "/auth/session"); strings.Contains(p.Body, first) {
+		t.Error("the page is told")
+	}
 }
 
 // A WebSocket begins with the token of its API.

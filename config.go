@@ -47,7 +47,7 @@ type (
 	//   - RegisterOff bool: nobody can register by themselves
 	//   - Title string: what they are called where people choose where to sign in; default "Account of this site"
 	//   - Hash PasswordHash: what guessing a password costs: Memory, Time, Threads, InsecureCheap
-	//   - Tokens AccountTokens: the access tokens: Format, Issuer, Lifetime, Audience, Algorithm, Claims
+	//   - Tokens AccountTokens: the access tokens: Format, Issuer, Lifetime, Audience, Algorithm, Claims, Session
 	//   - Users Users: a user table of your own, in the place of ours; Database then has the signing keys alone
 	//   - APIs map[string]string: who may ask about access tokens (RFC 7662) and revoke them (RFC 7009): secrets by client_id
 	//   - Passkeys: how people sign in with passkeys: passkeys.New() of the package of that name; nil for not at all
@@ -91,6 +91,7 @@ type (
 	//   - Audience []string: aud; default the URL
 	//   - Algorithm string: "ES256" (default), "EdDSA" or "RS256"
 	//   - Claims []string: what a token says of the person beside sub; none by default
+	//   - Session bool: name the session by the claim sid: the same as long as it lasts, another for each login
 	AccountTokens = accounts.Tokens
 	// Route sends the requests under one path to an upstream or a folder. Exactly one of Upstream and Files is set.
 	//   - Path string: "/api/" and all below it, or exactly "/health"; the longest match wins

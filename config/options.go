@@ -121,6 +121,7 @@ func people(f *form, c *Config) {
 	f.oneOrMore(&a.Tokens.Audience, "accounts.tokens.audience", "The `aud` of the access tokens; without it `url`.", oneLine)
 	f.word(&a.Tokens.Algorithm, "accounts.tokens.alg", "ES256", accounts.Algorithms, "What access tokens are signed with. Another one takes over 10 minutes after the start.")
 	f.words(&a.Tokens.Claims, "accounts.tokens.claims", nil, "What an access token says of the person beside `sub`, like `email`.", claim, tokenClaim)
+	f.flag(&a.Tokens.Session, "accounts.tokens.session", false, "Whether an access token names the session it is of by the claim `sid`: the same through all its renewals, another one for each login. [What for](accounts.md#what-the-api-gets).")
 	f.each("accounts.introspection", "CLIENT_ID", "APIs that may ask whether an access token is good (RFC 7662), and revoke one (RFC 7009), by their `client_id`.", func(f *form, name string) { api(f, name, a) })
 	var h hook.Options
 	f.text(&h.URL, "accounts.hook.url", "", "A program of yours that says who people are, in place of accounts here: its address, `https`, or `http` on this machine. [How](accounts.md#a-user-table-of-your-own).", wireURL)

@@ -195,7 +195,7 @@ func TestDatabase_CountsOfManyAtOnce(t *testing.T) {
 			return func(a *Accounts, _ int) error { return a.Disable(ctx, ann.ID) }
 		}},
 		{"a revoked token is noted once", "SELECT COUNT(*) FROM account_revoked", 1, func(*testing.T, *Accounts, *Account) func(*Accounts, int) error {
-			return func(a *Accounts, _ int) error { return a.db.revoke(ctx, "a token", time.Now().Add(time.Hour)) }
+			return func(a *Accounts, _ int) error { return a.db.revoke(ctx, []byte("a token"), time.Now().Add(time.Hour)) }
 		}},
 		{"one code is mailed for a login", "SELECT COUNT(*) FROM account_link", 1, func(*testing.T, *Accounts, *Account) func(*Accounts, int) error {
 			return func(a *Accounts, _ int) error { return a.db.putCode(ctx, "one login", detail{Key: ada}) }

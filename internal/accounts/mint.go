@@ -22,6 +22,7 @@ type Tokens struct {
 	Audience  []string      // aud; default: the gateway's URL
 	Algorithm string        // ES256 (default), EdDSA or RS256
 	Claims    []string      // what a token says of the person beside sub: none by default
+	Session   bool          // name the session by the claim sid: the same as long as it lasts, another for each login
 }
 
 // Limits of Tokens.Lifetime.
@@ -31,12 +32,13 @@ const (
 )
 
 // fixed are the claims that a token has of its own: nothing that is known of a person takes their place.
-var fixed = []string{"iss", "sub", "aud", "client_id", "iat", "exp", "nbf", "jti", "auth_time", "scope", "cnf", "acr", "amr"}
+var fixed = []string{"iss", "sub", "aud", "client_id", "iat", "exp", "nbf", "jti", "auth_time", "scope", "cnf", "acr", "amr", "sid"}
 
 // FixedClaim reports whether a claim of tokens is ours to set.
 func FixedClaim(name string) bool { return slices.Contains(fixed, name) }
 
-// mint returns a new access token for account: a JWT by RFC 9068, or an opaque one. i says when it signed in, and for whom the token is.
+// mint returns a new access token for account: a JWT by RFC 9068, or an opaque one. i says when and in
+// which session it signed in, and for whom the token is.
 func (a *Accounts) mint(account *Account, i issued) (session.Tokens, error) {
 	now := time.Now()
 	expires := now.Add(a.o.Tokens.Lifetime).Truncate(time.Second)
@@ -57,6 +59,9 @@ func (a *Accounts) claimsOf(account *Account, i issued) map[string]any {
 	claims := map[string]any{
 		"iss": a.o.Tokens.Issuer, "sub": account.ID, "client_id": clientID, "aud": audienceOf(a.addressees(i)),
 		"iat": i.At, "exp": i.Expires, "auth_time": i.SignedIn, "jti": i.jti(),
+	}
+	if a.o.Tokens.Session && i.Session != "" {
+		claims["sid"] = i.Session
 	}
 	if len(a.o.Tokens.Claims) > 0 {
 		person := account.claims()

@@ -37,6 +37,7 @@ type issued struct {
 	Expires  int64  `json:"x"`
 	SignedIn int64  `json:"t"`
 	Audience string `json:"d,omitempty"` // the only one; "": all that tokens are for
+	Session  string `json:"s,omitempty"` // the sid
 
 	name []byte // random
 }
@@ -106,7 +107,7 @@ func (a *Accounts) active(ctx context.Context, token string) (map[string]any, er
 		if err != nil || account == nil {
 			return nil, err
 		}
-		if gone, err := a.db.revoked(ctx, i.jti()); err != nil || gone {
+		if gone, err := a.db.revoked(ctx, i.jti(), i.Session); err != nil || gone {
 			return nil, err
 		}
 		return a.claimsOf(account, i), nil
@@ -127,7 +128,7 @@ func (a *Accounts) active(ctx context.Context, token string) (map[string]any, er
 // who ask; whoever goes by its signature takes it until it ends.
 func (a *Accounts) RevokeToken(ctx context.Context, token string) error {
 	if i, ok := a.openOpaque(token); ok {
-		return a.db.revoke(ctx, i.jti(), time.Unix(i.Expires, 0))
+		return a.db.revoke(ctx, revokedKey(i.jti()), time.Unix(i.Expires, 0))
 	}
 	claims, err := a.active(ctx, token)
 	if err != nil || claims == nil {
@@ -137,7 +138,7 @@ func (a *Accounts) RevokeToken(ctx context.Context, token string) error {
 	if err != nil {
 		return &session.Error{Code: session.Internal, Op: "revoke token", Err: err}
 	}
-	return a.db.revoke(ctx, issuer.Claims(claims).Text("jti"), expires)
+	return a.db.revoke(ctx, revokedKey(issuer.Claims(claims).Text("jti")), expires)
 }
 
 // Provider is a as sessions see it: where anybody asks about access tokens, one that revokes those of a session that ends.
@@ -151,8 +152,16 @@ func (a *Accounts) Provider() session.Provider {
 // revoking is a session.Revoker.
 type revoking struct{ *Accounts }
 
+// Revoke ends the tokens of a session that has ended: all of them, where they say which session they are of.
 func (r revoking) Revoke(ctx context.Context, t session.Tokens) error {
-	return r.RevokeToken(ctx, t.Access)
+	sid := issuer.Unverified(t.Access).Text("sid") // it comes from a session, so it was ours
+	if i, ok := r.openOpaque(t.Access); ok {
+		sid = i.Session
+	}
+	if sid == "" {
+		return r.RevokeToken(ctx, t.Access)
+	}
+	return r.db.revoke(ctx, endedKey(sid), time.Now().Add(mostLife))
 }
 
 // revokedKey is how a token's name rests.
@@ -161,22 +170,29 @@ func revokedKey(jti string) []byte {
 	return sum[:]
 }
 
-// revoke notes a token until it ends, and forgets those that have ended.
-func (d *database) revoke(ctx context.Context, jti string, expires time.Time) error {
+// endedKey is how the name of a session rests, all of whose tokens are revoked.
+func endedKey(sid string) []byte {
+	sum := seal.HashText("revoked session", sid)
+	return sum[:]
+}
+
+// revoke notes a token, or a session's, until it ends, and forgets those that have ended.
+func (d *database) revoke(ctx context.Context, key []byte, expires time.Time) error {
 	return d.within(ctx, "revoke token", func(ctx context.Context, tx *transaction) error {
 		if _, err := tx.ExecContext(ctx, "DELETE FROM account_revoked WHERE expires < ?", time.Now().UnixMilli()); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, "INSERT INTO account_revoked (token, expires) VALUES (?, ?) ON CONFLICT DO NOTHING", revokedKey(jti), expires.UnixMilli())
+		_, err := tx.ExecContext(ctx, "INSERT INTO account_revoked (token, expires) VALUES (?, ?) ON CONFLICT DO NOTHING", key, expires.UnixMilli())
 		return err
 	})
 }
 
-func (d *database) revoked(ctx context.Context, jti string) (bool, error) {
+// revoked reports whether a token was revoked, or all of its session's, "" for none that is known.
+func (d *database) revoked(ctx context.Context, jti, sid string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
 	var one int
-	err := d.QueryRowContext(ctx, "SELECT 1 FROM account_revoked WHERE token = ?", revokedKey(jti)).Scan(&one)
+	err := d.QueryRowContext(ctx, "SELECT 1 FROM account_revoked WHERE token = ? OR token = ? LIMIT 1", revokedKey(jti), endedKey(sid)).Scan(&one)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/issuer"
+	"github.com/cloakroom-go/cloakroom/internal/seal"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -99,7 +100,8 @@ func (a *Accounts) Finish(ctx context.Context, p session.Pending, answer url.Val
 	if err := a.enough(ctx, account, c.Methods); err != nil {
 		return session.Grant{}, err
 	}
-	tokens, err := a.mint(account, issued{SignedIn: c.At})
+	sid := seal.RandomText(nameSize) // it names the session to others, so it is none of the names by which we find it
+	tokens, err := a.mint(account, issued{SignedIn: c.At, Session: sid})
 	if err != nil {
 		return session.Grant{}, err
 	}
@@ -112,7 +114,7 @@ func (a *Accounts) Finish(ctx context.Context, p session.Pending, answer url.Val
 		}
 		claims["amr"] = methods
 	}
-	return session.Grant{Provider: Name, Issuer: a.o.Tokens.Issuer, Subject: account.ID, Claims: claims, Tokens: tokens}, nil
+	return session.Grant{Provider: Name, Issuer: a.o.Tokens.Issuer, Subject: account.ID, SID: sid, Claims: claims, Tokens: tokens}, nil
 }
 
 func (a *Accounts) open(text, challenge string) (c code, err error) {
@@ -159,7 +161,7 @@ func (a *Accounts) Refresh(ctx context.Context, g session.Grant, want session.Wa
 	if err != nil {
 		return session.Tokens{}, session.Fail(session.GrantOver, op, "%w", err)
 	}
-	return a.mint(account, issued{SignedIn: signedIn.Unix(), Audience: want.Audience})
+	return a.mint(account, issued{SignedIn: signedIn.Unix(), Session: g.SID, Audience: want.Audience})
 }
 
 // End has nothing to do: nobody is signed in here but in their session.
@@ -212,7 +214,7 @@ func (a *Accounts) verifyJWT(ctx context.Context, token, audience string) (sessi
 	if !a.madeUnder(account, jti) {
 		return session.Grant{}, session.Fail(session.TokenInvalid, op, "the credentials of the account were changed since")
 	}
-	gone, err := a.db.revoked(ctx, jti)
+	gone, err := a.db.revoked(ctx, jti, access.Claims.Text("sid"))
 	if err != nil {
 		return session.Grant{}, err
 	}

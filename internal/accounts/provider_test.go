@@ -220,6 +220,88 @@ func TestRefresh_RefusesWhatIsNotOurs(t *testing.T) {
 	wantCode(t, err, session.BadRequest)
 }
 
+// With the option a token names its session: the same through renewals and for every API, another one for each login. Nothing by which
+// the session is found is in there.
+func TestMint_U11_NamesTheSession(t *testing.T) {
+	for _, format := range []string{FormatJWT, FormatOpaque} {
+		t.Run(format, func(t *testing.T) {
+			a := open(t, func(o *Options) { jwts(o); o.Tokens.Format, o.Tokens.Session = format, true })
+			account := a.mustRegister(t, ada)
+			g, other := a.grant(t, account), a.grant(t, account)
+			sid := func(token string) string {
+				t.Helper()
+				claims, err := a.Introspect(context.Background(), token)
+				if err != nil || len(claims["sid"].(string)) != 22 {
+					t.Fatalf("%v %v", claims, err)
+				}
+				return claims["sid"].(string)
+			}
+			first := sid(g.Tokens.Access)
+			for _, want := range []session.Want{{}, {Audience: someAPI}} {
+				tokens, err := a.Refresh(context.Background(), g, want)
+				if err != nil || sid(tokens.Access) != first {
+					t.Errorf("%+v: another session's, %v", want, err)
+				}
+			}
+			if sid(other.Tokens.Access) == first || first != g.SID {
+				t.Error("two logins have the same name, or the session has another")
+			}
+			a.o.Tokens.Session = false
+			tokens, err := a.Refresh(context.Background(), g, session.Want{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if claims, err := a.Introspect(context.Background(), tokens.Access); err != nil || claims["sid"] != nil {
+				t.Errorf("without the option: %v %v", claims, err)
+			}
+		})
+	}
+}
+
+// With a session end all tokens that say they are of it, older ones and those for one API, and nobody else's.
+func TestRevoke_U11_R8_AllOfASession(t *testing.T) {
+	for _, format := range []string{FormatJWT, FormatOpaque} {
+		t.Run(format, func(t *testing.T) {
+			a := open(t, func(o *Options) { jwts(o); o.Tokens.Format, o.Tokens.Session = format, true })
+			account := a.mustRegister(t, ada)
+			g, other := a.grant(t, account), a.grant(t, account)
+			all := []string{g.Tokens.Access}
+			for _, want := range []session.Want{{}, {Audience: someAPI}} {
+				tokens, err := a.Refresh(context.Background(), g, want)
+				if err != nil {
+					t.Fatal(err)
+				}
+				all = append(all, tokens.Access)
+			}
+			// An API that revokes one means that one.
+			if err := a.RevokeToken(context.Background(), all[0]); err != nil {
+				t.Fatal(err)
+			}
+			active := func(token string) bool {
+				claims, err := a.Introspect(context.Background(), token)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return claims != nil
+			}
+			if active(all[0]) || !active(all[1]) || !active(all[2]) {
+				t.Error("revoking one token did something else")
+			}
+			if err := a.Provider().(session.Revoker).Revoke(context.Background(), session.Tokens{Access: all[1]}); err != nil {
+				t.Fatal(err)
+			}
+			for i, token := range all {
+				if active(token) {
+					t.Errorf("token %d is active", i)
+				}
+			}
+			if !active(other.Tokens.Access) {
+				t.Error("a token of another session is over")
+			}
+		})
+	}
+}
+
 // A token for one API is for nobody else, whatever its format.
 func TestRefresh_P8_TokenForOneAPI(t *testing.T) {
 	for _, format := range []string{FormatJWT, FormatOpaque} {
@@ -274,18 +356,20 @@ func wantAud(names []string) any {
 func TestMint_U11_OnlyListedClaims(t *testing.T) {
 	const canary = "canary-of-a-claim"
 	for _, v := range []struct {
-		listed []string
-		extra  []string
+		listed  []string
+		session bool
+		extra   []string
 	}{
-		{nil, nil},
-		{[]string{"email", "email_verified", "roles"}, []string{"email", "email_verified", "roles"}},
-		{[]string{"password", "epoch", "id", "nobody_has_this"}, nil},
+		{nil, false, nil},
+		{[]string{"email", "email_verified", "roles"}, false, []string{"email", "email_verified", "roles"}},
+		{[]string{"password", "epoch", "id", "nobody_has_this"}, false, nil},
+		{nil, true, []string{"sid"}},
 	} {
-		a := open(t, func(o *Options) { o.Tokens.Claims = v.listed })
+		a := open(t, func(o *Options) { o.Tokens.Claims, o.Tokens.Session = v.listed, v.session })
 		account := a.mustRegister(t, ada)
 		account.Name = canary
-		account.Claims = map[string]any{"roles": []string{"staff"}, "note": canary, "iss": canary, "sub": canary, "aud": canary, "exp": 1, "scope": canary, "cnf": canary}
-		tokens, err := a.mint(account, issued{SignedIn: time.Now().Unix()})
+		account.Claims = map[string]any{"roles": []string{"staff"}, "note": canary, "iss": canary, "sub": canary, "sid": canary, "aud": canary, "exp": 1, "scope": canary, "cnf": canary}
+		tokens, err := a.mint(account, issued{SignedIn: time.Now().Unix(), Session: "the session"})
 		if err != nil {
 			t.Fatal(err)
 		}
