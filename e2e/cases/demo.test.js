@@ -32,3 +32,18 @@ test('my devices on the demonstration: another browser is signed out from here',
   await there.getByText('The session is over.').waitFor()
   await here.locator('#devices').getByText('this device').waitFor()
 })
+
+test('without a provider the demonstration tells what the gateway itself did, and speaks of no provider', async t => {
+  const demo = await startDemo(t, { accounts: true })
+  const context = await browser.newContext()
+  t.after(() => context.close())
+  context.setDefaultTimeout(10_000)
+  const page = await context.newPage()
+  await page.goto(`${demo.url}/auth/register`)
+  await page.getByLabel('E-mail address').fill('ann@example.com')
+  await page.getByLabel('Password').fill('correct horse battery')
+  await page.getByRole('button', { name: 'Create account' }).click()
+  const journal = page.locator('#journal')
+  for (const words of ["the browser was shown the gateway's own page", 'Account made', 'the gateway signed a token and stored it']) await journal.getByText(words).waitFor()
+  assert.doesNotMatch(await journal.textContent(), /provider/i)
+})

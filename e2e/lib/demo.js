@@ -6,11 +6,11 @@ import { join } from 'node:path'
 import { freePort, run, until } from './run.js'
 
 /** Starts `cloakroom demo` for the time of a case. `host` is the app's, `sibling` and `foreign` are the attacker's. */
-export async function startDemo(t, { host = 'app.shop.test', sibling = 'evil.shop.test', foreign = 'evil.test' } = {}) {
+export async function startDemo(t, { host = 'app.shop.test', sibling = 'evil.shop.test', foreign = 'evil.test', accounts = false } = {}) {
   const port = await freePort()
   const url = `https://${host}:${port}`
   const args = ['demo', '--listen', `127.0.0.1:${port}`, '--dir', mkdtempSync(join(run.dir, 'demo-')), '--url', url,
-    '--tls-cert', run.cert, '--tls-key', run.key, '--lab-sibling', sibling, '--lab-foreign', foreign]
+    '--tls-cert', run.cert, '--tls-key', run.key, ...accounts ? ['--accounts'] : ['--lab-sibling', sibling, '--lab-foreign', foreign]]
   const child = spawn(run.binary, args, { stdio: ['ignore', 'pipe', 'pipe'] })
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', text => { output += text })

@@ -24,6 +24,9 @@ func openPeople(ctx context.Context, o Options) (*sql.DB, error) {
 // leastAccountToken is the shortest life of an access token that accounts take.
 const leastAccountToken = 10 * time.Second
 
+// ownAccounts is what stands for a provider's name where the account is the gateway's own.
+const ownAccounts = "accounts"
+
 // withPeople has the gateway's own accounts in the place of the provider. Their tokens are for the same API, signed in the way that it
 // wants.
 func withPeople(cfg *cloakroom.Config, people *sql.DB, o Options) {

@@ -29,6 +29,14 @@ func TestRun_Accounts(t *testing.T) {
 		return b
 	}
 	ada := enter(demo, "register")
+	seen := map[string]bool{}
+	ada.watch(demo.url, func(e event) bool {
+		seen[e.Action] = e.Own && e.From == "gateway"
+		return e.Action == "login"
+	})
+	if !seen["login_started"] || !seen["registered"] || !seen["login"] {
+		t.Errorf("the journal says whose accounts there are: %v", seen)
+	}
 	ada.open(demo.url+"/demo/mode").want(t, http.StatusOK, `"accounts":true`)
 	ada.open(demo.url+"/auth/account").want(t, http.StatusOK, "Your account")
 	ada.open(demo.url+"/auth/sessions").want(t, http.StatusOK, `"current":true`)

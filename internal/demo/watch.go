@@ -32,6 +32,7 @@ type event struct {
 	Action  string    `json:"action"`
 	Reason  string    `json:"reason,omitempty"`
 	Session string    `json:"session,omitempty"` // the first characters of a keyed hash
+	Own     bool      `json:"own,omitempty"`     // of somebody whose account is the gateway's own: there is no provider
 }
 
 // journal keeps the latest events and tells those who watch.
@@ -52,7 +53,7 @@ func newJournal(closing <-chan struct{}) *journal {
 
 // Record makes a journal an audit.Sink.
 func (j *journal) Record(_ context.Context, e audit.Event) {
-	j.add(event{Time: e.Time, From: "gateway", Action: string(e.Action), Reason: e.Reason, Session: e.Session[:min(8, len(e.Session))]})
+	j.add(event{Time: e.Time, From: "gateway", Action: string(e.Action), Reason: e.Reason, Session: e.Session[:min(8, len(e.Session))], Own: e.Provider == ownAccounts})
 }
 
 // note takes what the provider did.

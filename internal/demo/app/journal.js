@@ -5,6 +5,8 @@ const said = {
   login_started: ["Sign-in started", ""],
   login: ["Signed in", "good"],
   login_failed: ["Sign-in refused", "bad"],
+  registered: ["Account made", "good"],
+  changed: ["Account changed", ""],
   logout: ["Signed out", ""],
   replaced: ["Older session replaced", ""],
   ended: ["Session ended", ""],
@@ -24,6 +26,15 @@ const explained = {
   logout: "the session is gone from the store",
   revoked: "the provider forgot the refresh token",
   cross_site: "it came from another site",
+};
+// The same where the gateway has the accounts itself, and there is no provider.
+const explainedOwn = {
+  ...explained,
+  login_started: "the browser was shown the gateway's own page",
+  login: "the gateway signed a token and stored it, the browser got a ticket",
+  registered: "its password, if there is one, is kept as a hash",
+  renewed: "the gateway signed a new one, it is in the store",
+  revoked: "the gateway takes the access token no more",
 };
 const most = 100;
 
@@ -68,10 +79,11 @@ export function startJournal({ seen }) {
   return { count: (from, action) => counts.get(`${from} ${action}`) ?? 0 };
 }
 
-function row({ time, from, action, reason, session }, fresh) {
+function row({ time, from, action, reason, session, own }, fresh) {
   const provider = from === "provider";
   const [name, kind] = said[action] ?? [action[0].toUpperCase() + action.slice(1), ""];
-  const why = [explained[reason] ?? reason ?? explained[action], session && `session ${session}`].filter(Boolean).join(" · ");
+  const words = own ? explainedOwn : explained;
+  const why = [words[reason] ?? (reason || words[action]), session && `session ${session}`].filter(Boolean).join(" · ");
   return element("li", { class: `${kind}${fresh ? " new" : ""}` },
     element("time", { datetime: time }, new Date(time).toLocaleTimeString()),
     element("span", { class: "said" }, element("b", {}, name), " ", element("span", { class: "from" }, provider ? "provider" : "gateway")),
