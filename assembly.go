@@ -177,7 +177,11 @@ func (a *assembly) addEndpoints(context.Context) (err error) {
 		return fmt.Errorf("pages: %w", err)
 	}
 	a.answers = &answer.Answers{Prefix: a.cfg.Endpoints.Prefix, Jar: a.jar, Pages: pages, Log: a.cfg.Observe.Log, Metrics: a.metrics}
-	a.control = control.NewHandler(a.desk, slices.Sorted(maps.Keys(a.issuers)), a.sink)
+	var endClosed func(context.Context) error
+	if a.people != nil {
+		endClosed = func(ctx context.Context) error { return a.people.EndClosed(ctx, a.endPerson) }
+	}
+	a.control = control.NewHandler(a.desk, slices.Sorted(maps.Keys(a.issuers)), a.sink, endClosed)
 	a.endpoints, err = gateway.New(gateway.Parts{
 		Own: a.own, Ring: a.ring, Guard: a.guard, Desk: a.desk, Storage: a.storage, Delivery: a.delivery, Notes: storage.NewNotes(a.cfg.Store, a.ring),
 		Providers: a.providers, Accounts: a.people, Answers: a.answers, Audit: a.sink, Sessions: a.cfg.Session,
@@ -200,19 +204,17 @@ func (a *assembly) addRoutes(context.Context) (err error) {
 // tend does what has to be done now and then, until ctx ends.
 func (a *assembly) tend(ctx context.Context) {
 	if a.people != nil {
-		go a.people.Follow(ctx, func(ctx context.Context, subject string) error {
-			return endAll(ctx, a.desk, a.sink, a.people.Issuer(), subject)
-		})
+		go a.people.Follow(ctx, a.endPerson)
 	}
 	if sweeper, can := a.cfg.Store.(session.Sweeper); can {
 		go sweep(ctx, sweeper, a.cfg.Observe.Log)
 	}
 }
 
-// endAll ends all sessions of a person, for an operator.
-func endAll(ctx context.Context, desk *session.Desk, sink audit.Sink, issuer, subject string) error {
-	_, _, err := desk.Revoke(ctx, session.Selector{Issuer: issuer, Subject: subject}, func(l session.Listed) {
-		sink.Record(ctx, l.Event(audit.Ended, "the account was closed or its password reset"))
+// endPerson ends all sessions of somebody of our own, for an operator.
+func (a *assembly) endPerson(ctx context.Context, subject string) error {
+	_, _, err := a.desk.Revoke(ctx, session.Selector{Issuer: a.people.Issuer(), Subject: subject}, func(l session.Listed) {
+		a.sink.Record(ctx, l.Event(audit.Ended, "the account was closed or its password reset"))
 	})
 	return err
 }

@@ -293,3 +293,38 @@ func TestControl_NobodyAnswers(t *testing.T) {
 		t.Errorf("something else listens: %v", err)
 	}
 }
+
+// Told over the socket, a gateway ends at once what the database of its accounts says is over. One without accounts says so.
+func TestControl_T7_EndsWhoWasClosed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "accounts.db")
+	r := newRig(t, withAccounts(t, func(c *cloakroom.Config) { c.Accounts.Database = accountsFile(t, path) }))
+	db, admin := accountsFile(t, path), r.administrator()
+	for round := range 3 { // it looks by itself each second, too
+		b := r.browser()
+		if b.sendJSON("/auth/register", adas(adasPassword)); b.ticket() == "" {
+			b.sendJSON("/auth/login", adas(adasPassword))
+		}
+		if p := b.askAPI(); p.Status != http.StatusOK {
+			t.Fatalf("before: %d", p.Status)
+		}
+		// As another process does.
+		if _, err := db.Exec(fmt.Sprintf("INSERT INTO account_ending SELECT id, %d FROM account WHERE true ON CONFLICT (account) DO UPDATE SET since = excluded.since", time.Now().UnixNano())); err != nil {
+			t.Fatal(err)
+		}
+		if err := admin.EndClosed(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if p := b.askAPI(); p.Status != http.StatusUnauthorized {
+			t.Errorf("round %d: still in: %d", round, p.Status)
+		}
+	}
+	if n := r.count(audit.Ended); resting() == "store" && n != 3 {
+		t.Errorf("%d records of sessions that ended: %v", n, r.actions())
+	}
+	if err := newRig(t, nil).administrator().EndClosed(t.Context()); session.CodeOf(err) != session.NotFound || errors.Is(err, control.ErrUnreachable) {
+		t.Errorf("without accounts: %v", err)
+	}
+	if err := control.NewClient(filepath.Join(t.TempDir(), "nowhere.sock")).EndClosed(t.Context()); !errors.Is(err, control.ErrUnreachable) {
+		t.Errorf("nobody there: %v", err)
+	}
+}

@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -49,6 +51,14 @@ func gateway(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		json.NewEncoder(w).Encode(answer)
 	})
+	mux.HandleFunc("DELETE /sessions/closed", func(w http.ResponseWriter, _ *http.Request) {
+		if len(args) > 1 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			json.NewEncoder(w).Encode(control.Failure{Code: session.Unavailable, Error: args[1]})
+			return
+		}
+		json.NewEncoder(w).Encode(control.Ended{})
+	})
 	server := &http.Server{Handler: mux}
 	go server.Serve(l)
 	ts.Defer(func() { server.Close() })
@@ -64,6 +74,61 @@ func (p *process) run(args ...string) string {
 		p.t.Errorf("%s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return string(out)
+}
+
+// Whoever is disabled, or whose password is reset, is out when the command returns: the gateway beside it is told.
+func TestUsers_T7_OutWhenTheCommandReturns(t *testing.T) {
+	upstream := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(upstream.Close)
+	p := start(t, `url: http://localhost:8080
+listen: 127.0.0.1:0
+admin: 127.0.0.1:0
+keys: [{file: cloakroom.key}]
+store: "memory:"
+accounts: {database: sqlite:accounts.db, hash: {memory: 19456, time: 2}}
+routes: [{path: /api/, upstream: "${UPSTREAM}"}]
+`, "UPSTREAM="+upstream.URL)
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Jar: jar, Timeout: 10 * time.Second}
+	ask := func(method, path, body string) int {
+		t.Helper()
+		r, err := http.NewRequest(method, p.public+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = "localhost:8080"
+		r.Header = http.Header{"Content-Type": {"application/json"}, "Sec-Fetch-Site": {"same-origin"}, "Origin": {"http://localhost:8080"}}
+		res, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		return res.StatusCode
+	}
+	const ada = `{"identifier": "ada@example.com", "password": "correct horse battery"}`
+	if status := ask("POST", "/auth/register", ada); status != http.StatusOK {
+		t.Fatalf("registering: %d", status)
+	}
+	for round := range 3 { // the gateway looks by itself each second, too: it is not likely to do so in the right instant each time
+		if status := ask("GET", "/api/x", ""); status != http.StatusOK {
+			t.Fatalf("before: %d", status)
+		}
+		out := p.run("users", "disable", "ada@example.com")
+		if status := ask("GET", "/api/x", ""); status != http.StatusUnauthorized || !strings.Contains(out, "cloakroom.sock has ended the person's sessions, any other does within a second") {
+			t.Errorf("round %d: %d after\n%s", round, status, out)
+		}
+		p.run("users", "enable", "ada@example.com")
+		if status := ask("POST", "/auth/login", ada); status != http.StatusOK {
+			t.Fatalf("signing in again: %d", status)
+		}
+	}
+	p.run("users", "reset", "ada@example.com", "--factors")
+	if status := ask("GET", "/api/x", ""); status != http.StatusUnauthorized {
+		t.Errorf("after a reset: %d", status)
+	}
 }
 
 // A gateway that nobody gave a socket to has one all the same, of mode 0600, and takes it away when it ends.

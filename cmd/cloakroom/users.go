@@ -21,6 +21,7 @@ import (
 	"github.com/cloakroom-go/cloakroom/config"
 	"github.com/cloakroom-go/cloakroom/internal/accounts"
 	"github.com/cloakroom-go/cloakroom/internal/answer"
+	"github.com/cloakroom-go/cloakroom/internal/control"
 	"github.com/cloakroom-go/cloakroom/internal/seal"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -30,16 +31,17 @@ func usersCommand() *cobra.Command {
 		Use:   "users",
 		Short: "People of our own: the accounts of the configuration",
 		Long: "People of our own: the accounts of the configuration. These commands work on their database, whether or not a gateway runs.\n" +
-			"One that runs ends the sessions of whoever is disabled or reset within a second.",
+			"The one that runs with the same configuration ends the sessions of whoever is disabled or reset at once, others within a second.",
 	}, addUserCommand(), listUsersCommand(), disableUserCommand(), enableUserCommand(), resetUserCommand(), importUsersCommand())
 }
 
 // directory is the accounts of a configuration.
 type directory struct {
 	*accounts.Accounts
-	login string
-	audit string // where the configuration has the audit log
-	close func() error
+	login   string
+	audit   string // where the configuration has the audit log
+	control string // the gateway's control socket, or "off"
+	close   func() error
 }
 
 func openDirectory(ctx context.Context, path string) (*directory, error) {
@@ -63,7 +65,7 @@ func openDirectory(ctx context.Context, path string) (*directory, error) {
 	if err != nil {
 		return nil, errors.Join(newFailed(err), db.Close())
 	}
-	return &directory{a, a.Login(), k.Log.Audit, db.Close}, nil
+	return &directory{a, a.Login(), k.Log.Audit, k.Control.Path, db.Close}, nil
 }
 
 // changed writes down that an operator changed what somebody signs in with, or whether they may: into the file of the audit log, or on standard error, where a
@@ -78,6 +80,28 @@ func (d *directory) changed(ctx context.Context, a *accounts.Account, what strin
 	}
 	l.audit.Record(ctx, audit.Event{Time: time.Now(), Action: audit.Changed, Provider: accounts.Name, Issuer: d.Issuer(), Subject: a.ID, Reason: what + ", by an operator"})
 	return l.Close()
+}
+
+// mostTelling is how long a gateway may take to end somebody's sessions, before it does so behind our back.
+const mostTelling = 5 * time.Second
+
+// endNow has the gateway of this configuration end the sessions of whoever was closed, at once, and says how far that is. One that cannot be
+// asked looks into the database each second.
+func (d *directory) endNow(ctx context.Context) string {
+	const soon = "a gateway that runs ends the person's sessions within a second"
+	if d.control == "off" {
+		return soon
+	}
+	ctx, cancel := context.WithTimeout(ctx, mostTelling)
+	defer cancel()
+	switch err := control.NewClient(d.control).EndClosed(ctx); {
+	case err == nil:
+		return "the gateway at " + d.control + " has ended the person's sessions, any other does within a second"
+	case errors.Is(err, control.ErrUnreachable), session.CodeOf(err) == session.NotFound:
+		return soon
+	default:
+		return "the gateway at " + d.control + " could not end the person's sessions, and tries again each second: " + err.Error()
+	}
 }
 
 // userCommand is a command about one person, or about all of them.
@@ -151,7 +175,7 @@ func resetUserCommand() *cobra.Command {
 				if err := d.ResetFactors(c.Context(), a.ID); err != nil {
 					return err
 				}
-				fmt.Fprintf(c.ErrOrStderr(), "%s signs in with the password alone; a gateway that runs ends the person's sessions within a second\n", a.Identifier(d.login))
+				fmt.Fprintf(c.ErrOrStderr(), "%s signs in with the password alone; %s\n", a.Identifier(d.login), d.endNow(c.Context()))
 				return d.changed(c.Context(), a, "factors")
 			}
 			password, err := newPassword(c, generate)
@@ -161,10 +185,11 @@ func resetUserCommand() *cobra.Command {
 			if err := d.Reset(c.Context(), a, password); err != nil {
 				return err
 			}
+			told := d.endNow(c.Context())
 			if err := d.changed(c.Context(), a, "password"); err != nil {
 				return err
 			}
-			fmt.Fprintf(c.ErrOrStderr(), "reset %s; a gateway that runs ends the person's sessions within a second\n", a.Identifier(d.login))
+			fmt.Fprintf(c.ErrOrStderr(), "reset %s; %s\n", a.Identifier(d.login), told)
 			return printPassword(c.OutOrStdout(), password, generate)
 		})
 	c.Flags().BoolVar(&generate, "generate", false, "make a password and print it")
@@ -183,7 +208,7 @@ func disableUserCommand() *cobra.Command {
 			if err := d.Disable(c.Context(), a.ID); err != nil {
 				return err
 			}
-			fmt.Fprintf(c.ErrOrStderr(), "disabled %s; a gateway that runs ends the person's sessions within a second\n", a.Identifier(d.login))
+			fmt.Fprintf(c.ErrOrStderr(), "disabled %s; %s\n", a.Identifier(d.login), d.endNow(c.Context()))
 			return d.changed(c.Context(), a, "disabled")
 		})
 }

@@ -44,7 +44,8 @@ type Accounts struct {
 	stamps    *seal.Lasting
 	apis      apiSecrets // of those who may ask about tokens
 
-	ended map[string]int64 // since when somebody was named in account_ending whose sessions Follow has ended
+	ending sync.Mutex
+	ended  map[string]int64 // since when somebody was named in account_ending whose sessions this process has ended
 
 	mail    *mail.Office // nil: there is no way to send letters
 	posting sync.WaitGroup

@@ -29,7 +29,7 @@ func (a *Accounts) Follow(ctx context.Context, end func(ctx context.Context, sub
 			reload = now.Add(keyReload)
 			err = a.keys.Reload(ctx)
 		}
-		err = errors.Join(err, a.endAll(ctx, end))
+		err = errors.Join(err, a.EndClosed(ctx, end))
 		if err != nil && !failing && ctx.Err() == nil {
 			a.log.Warn("accounts cannot be followed", telemetry.AttrError, err.Error(), telemetry.AttrHint, session.HintOf(err))
 		}
@@ -44,6 +44,14 @@ func (a *Accounts) Follow(ctx context.Context, end func(ctx context.Context, sub
 
 // endingStays is how long somebody is named whose sessions are to be ended: so long every gateway that shares the accounts sees the name.
 const endingStays = time.Minute
+
+// EndClosed is one look of Follow, which may be under way: when it returns nil, the sessions of everybody who was closed or reset before have
+// ended. end is that of Follow.
+func (a *Accounts) EndClosed(ctx context.Context, end func(ctx context.Context, subject string) error) error {
+	a.ending.Lock()
+	defer a.ending.Unlock()
+	return a.endAll(ctx, end)
+}
 
 // endAll ends the sessions of everybody who is named in the table, unless this process has, and takes out the names that are old.
 func (a *Accounts) endAll(ctx context.Context, end func(ctx context.Context, subject string) error) error {

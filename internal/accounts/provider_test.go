@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -418,6 +420,57 @@ func TestVerifyAccess_RefusesWhatIsNotGood(t *testing.T) {
 		}
 		time.Sleep(10 * time.Minute)
 		wantCode(t, verify(good, somewhere.Origin), session.TokenInvalid)
+	})
+}
+
+// Who is told does not wait for the next look: whoever was closed is out at the same instant, and once. What fails is told, and tried again.
+func TestFollow_T7_AtOnceWhenTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := open(t, nil)
+		account, other := a.mustRegister(t, ada), a.mustRegister(t, "grace@example.com")
+		ctx, stop := context.WithCancel(context.Background())
+		var mu sync.Mutex
+		var ended []string
+		away := false
+		end := func(_ context.Context, subject string) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if away {
+				return session.Fail(session.Unavailable, "end", "the store is away")
+			}
+			ended = append(ended, subject)
+			return nil
+		}
+		so := func() []string { mu.Lock(); defer mu.Unlock(); return slices.Clone(ended) }
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			a.Follow(ctx, end)
+		}()
+		time.Sleep(time.Second / 2)
+		began := time.Now()
+		if err := errors.Join(a.Disable(ctx, account.ID), a.EndClosed(ctx, end)); err != nil {
+			t.Fatal(err)
+		}
+		if got := so(); !slices.Equal(got, []string{account.ID}) || time.Since(began) != 0 {
+			t.Errorf("ended %v, after %s", got, time.Since(began))
+		}
+		mu.Lock()
+		away = true
+		mu.Unlock()
+		if err := a.Reset(ctx, other, "quite another phrase"); err != nil {
+			t.Fatal(err)
+		}
+		wantCode(t, a.EndClosed(ctx, end), session.Unavailable)
+		mu.Lock()
+		away = false
+		mu.Unlock()
+		time.Sleep(2 * time.Minute)
+		stop()
+		<-done
+		if got := so(); !slices.Equal(got, []string{account.ID, other.ID}) {
+			t.Errorf("ended %v", got)
+		}
 	})
 }
 

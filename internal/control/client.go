@@ -15,6 +15,13 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
+// ErrUnreachable is that nobody can be asked at a socket.
+var ErrUnreachable = errors.New("no gateway can be asked")
+
+type unreachable struct{ error }
+
+func (unreachable) Is(target error) bool { return target == ErrUnreachable }
+
 // Client asks a running gateway.
 type Client struct{ http *http.Client }
 
@@ -26,9 +33,9 @@ func NewClient(path string) *Client {
 		conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
 		switch {
 		case errors.Is(err, os.ErrPermission):
-			return nil, fault(fmt.Errorf("%s is another user's", path), "run this as the user that the gateway runs as")
+			return nil, fault(unreachable{fmt.Errorf("%s is another user's", path)}, "run this as the user that the gateway runs as")
 		case err != nil:
-			return nil, fault(fmt.Errorf("no gateway answers at %s", path), "start it with: cloakroom serve; or name the socket of the one that runs: --control PATH")
+			return nil, fault(unreachable{fmt.Errorf("no gateway answers at %s", path)}, "start it with: cloakroom serve; or name the socket of the one that runs: --control PATH")
 		}
 		return conn, nil
 	}
@@ -37,7 +44,7 @@ func NewClient(path string) *Client {
 
 // List calls each for every session of a user, or for all with "". An issuer narrows it. It stops at the first error of each.
 func (c *Client) List(ctx context.Context, user, issuer string, each func(Session) error) error {
-	res, err := c.ask(ctx, http.MethodGet, url.Values{"user": {user}, "issuer": {issuer}})
+	res, err := c.ask(ctx, http.MethodGet, "/sessions?"+url.Values{"user": {user}, "issuer": {issuer}}.Encode())
 	if err != nil {
 		return err
 	}
@@ -75,8 +82,18 @@ func (c *Client) RevokeAll(ctx context.Context) (Ended, error) {
 	return c.revoke(ctx, url.Values{"all": {"1"}})
 }
 
-func (c *Client) revoke(ctx context.Context, query url.Values) (ended Ended, err error) {
-	res, err := c.ask(ctx, http.MethodDelete, query)
+// EndClosed ends the sessions of everybody whose account was closed or reset before. NotFound: the gateway has no accounts of its own.
+func (c *Client) EndClosed(ctx context.Context) error {
+	_, err := c.end(ctx, closedPath)
+	return err
+}
+
+func (c *Client) revoke(ctx context.Context, query url.Values) (Ended, error) {
+	return c.end(ctx, "/sessions?"+query.Encode())
+}
+
+func (c *Client) end(ctx context.Context, path string) (ended Ended, err error) {
+	res, err := c.ask(ctx, http.MethodDelete, path)
 	if err != nil {
 		return Ended{}, err
 	}
@@ -88,9 +105,9 @@ func (c *Client) revoke(ctx context.Context, query url.Values) (ended Ended, err
 }
 
 // ask makes a request. There is no time-out: a million sessions take their time, and who waits can stop it.
-func (c *Client) ask(ctx context.Context, method string, query url.Values) (*http.Response, error) {
+func (c *Client) ask(ctx context.Context, method, path string) (*http.Response, error) {
 	// The host is nobody's: the socket is where it goes.
-	req, err := http.NewRequestWithContext(ctx, method, "http://control/sessions?"+query.Encode(), nil)
+	req, err := http.NewRequestWithContext(ctx, method, "http://control"+path, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,5 @@
-// Package control is for those who run the gateway: they see who is signed in, and end sessions. Handler is the gateway's side,
+// Package control is for those who run the gateway: they see who is signed in, and end sessions. What the command line changes in the database
+// of accounts it has take effect at once. Handler is the gateway's side,
 // behind a unix socket that Listen makes; Client is the program's.
 package control
 
@@ -59,15 +60,30 @@ type Handler struct {
 	mux     *http.ServeMux
 }
 
-// NewHandler returns a handler over a desk. A person is looked for at each of the issuers.
-func NewHandler(desk *session.Desk, issuers []string, sink audit.Sink) *Handler {
+// NewHandler returns a handler over a desk. A person is looked for at each of the issuers. endClosed ends the sessions of everybody whose
+// account is closed by now; nil: there are no accounts.
+func NewHandler(desk *session.Desk, issuers []string, sink audit.Sink, endClosed func(context.Context) error) *Handler {
 	h := &Handler{desk: desk, issuers: issuers, audit: sink, mux: http.NewServeMux()}
 	h.mux.HandleFunc("GET /sessions", h.list)
 	h.mux.HandleFunc("DELETE /sessions", h.revoke)
+	h.mux.HandleFunc("DELETE "+closedPath, func(w http.ResponseWriter, r *http.Request) {
+		_, err := asked(r)
+		if err == nil && endClosed == nil {
+			err = session.Fail(session.NotFound, "", "this gateway has no accounts of its own")
+		}
+		if err == nil {
+			err = endClosed(r.Context())
+		}
+		answer(w, Ended{}, err)
+	})
 	return h
 }
 
-// ServeHTTP serves `GET /sessions?user=&issuer=`, and DELETE of `/sessions?user=&issuer=`, `/sessions?id=` and `/sessions?all=1`.
+// closedPath are the sessions of people whose accounts are closed.
+const closedPath = "/sessions/closed"
+
+// ServeHTTP serves `GET /sessions?user=&issuer=`, DELETE of `/sessions?user=&issuer=`, `/sessions?id=` and `/sessions?all=1`, and DELETE of
+// `/sessions/closed`.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	h.mux.ServeHTTP(w, r)
@@ -217,7 +233,7 @@ func fail(w http.ResponseWriter, err error) {
 		status = http.StatusBadRequest
 	case session.NotFound, session.Unlisted:
 		status = http.StatusNotFound
-	case session.Unavailable:
+	case session.Unavailable, session.ProviderDown:
 		status = http.StatusServiceUnavailable
 	}
 	w.Header().Set("Content-Type", "application/json")
