@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom"
+	"github.com/cloakroom-go/cloakroom/audit"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -394,5 +395,17 @@ func TestFactors_U8_U9_AddressOfAnother(t *testing.T) {
 	}
 	if p := r.browser().sendJSON("/auth/login", inTwoSteps(nextPassword, codes[0])); p.Status != http.StatusOK {
 		t.Errorf("by both: %d %s", p.Status, p.Body)
+	}
+	var reasons []string
+	r.mu.Lock()
+	for _, e := range r.events {
+		if e.Action == audit.Changed && strings.Contains(e.Reason, "mailed link") {
+			reasons = append(reasons, e.Reason)
+		}
+	}
+	r.mu.Unlock()
+	const again = "password, by a mailed link"
+	if !slices.Equal(reasons, []string{"password and whatever was beside it, by a mailed link that verified the address", again, again}) {
+		t.Errorf("audit: %q", reasons)
 	}
 }

@@ -1,5 +1,6 @@
 // What people see of their account, from the first mail to the last device. Sessions in cookies alone (sealed) must not make it another.
 import assert from 'node:assert/strict'
+import { authenticator } from '../lib/authenticator.js'
 import { secrets } from '../lib/leaks.js'
 import { pair } from '../lib/pair.js'
 import { startPostbox } from '../lib/postbox.js'
@@ -94,6 +95,34 @@ both('U9 register and verify by mail, sign in, stay signed in, change the passwo
   await page.waitForURL('**/auth/signed-out**')
   await tab.reload()
   await shows(tab, 'signed out')
+})
+
+both('U9 U13 register with a passkey alone: the mailed link makes the account, and elsewhere asks for that passkey', async t => {
+  const stage = await openWithMail(t)
+  const page = await stage.tab()
+  const device = await authenticator(page)
+  await page.goto(`${stage.app}/auth/register?return_to=/auth/account`)
+  await page.getByRole('link', { name: 'Use a passkey instead' }).click()
+  await fill(page, { 'E-mail address': ann })
+  await press(page, 'Continue')
+  await press(page, 'Make the passkey')
+  await page.getByRole('heading', { name: 'Look into your mail' }).waitFor()
+  const { link } = await read(stage.post)
+
+  const other = await newPerson(t, stage)
+  const tab = await other.tab()
+  const copy = await authenticator(tab)
+  await tab.goto(link)
+  await press(tab, 'Confirm with the passkey')
+  await tab.getByRole('alert').getByText('Nothing was confirmed.').waitFor() // whoever clicked has none
+  await copy.give((await device.credentials())[0])
+  await press(tab, 'Confirm with the passkey')
+  await tab.getByRole('heading', { name: 'Your account is ready' }).waitFor()
+  assert.equal(await other.ticket(), undefined, 'nobody is signed in by it')
+  await tab.goto(`${stage.app}/auth/login?return_to=/auth/account`) // offered in the field, and chosen there
+  await tab.getByText('None. You sign in with a passkey').waitFor()
+  await page.goto(link)
+  await page.getByRole('heading', { name: 'This link is over' }).waitFor()
 })
 
 both('U9 a forgotten password: the mailed link works on another device, once, and ends every session', async t => {

@@ -55,7 +55,7 @@ func TestDatabase_OneOfManyAtOnce(t *testing.T) {
 		{"U9 one link for a new password", one(session.LinkOver), func(t *testing.T, a *Accounts, ann *Account) func(*Accounts, int) error {
 			token := a.link(t, forReset, ann, detail{Key: key})
 			return func(a *Accounts, i int) error {
-				_, err := a.ResetPassword(ctx, token, fmt.Sprint("another password ", i))
+				_, _, err := a.ResetPassword(ctx, token, fmt.Sprint("another password ", i))
 				return err
 			}
 		}},
@@ -65,7 +65,7 @@ func TestDatabase_OneOfManyAtOnce(t *testing.T) {
 				tokens = append(tokens, a.link(t, forReset, ann, detail{Key: key}))
 			}
 			return func(a *Accounts, i int) error {
-				_, err := a.ResetPassword(ctx, tokens[i], fmt.Sprint("another password ", i))
+				_, _, err := a.ResetPassword(ctx, tokens[i], fmt.Sprint("another password ", i))
 				return err
 			}
 		}},

@@ -79,20 +79,20 @@ func (a *Accounts) Resettable(ctx context.Context, token string) (*Account, erro
 // ResetPassword sets a new password by a link, which is used up, with every other link of the account. A new epoch begins: the
 // caller ends the sessions. Whoever read the mail has the address, so it is verified. Where nobody had shown that before, authenticator,
 // recovery codes and passkeys go with the old password: a stranger may have registered, and set them up to keep the owner out. Where somebody
-// had they stay: reading a mail is one factor. LinkOver: as of Resettable; PasswordShort and so on leave the link as it is.
-func (a *Accounts) ResetPassword(ctx context.Context, token, password string) (*Account, error) {
+// had they stay: reading a mail is one factor. first says that nobody had. LinkOver: as of Resettable; PasswordShort and so on leave the link as it is.
+func (a *Accounts) ResetPassword(ctx context.Context, token, password string) (account *Account, first bool, err error) {
 	l, account, err := a.resettable(ctx, token)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if err := fit(password, l.Key); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	hash, err := a.hasher.Hash(ctx, password)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	now := time.Now().UnixMilli()
+	now := time.Now().UTC().Truncate(time.Millisecond)
 	err = a.db.within(ctx, "reset password", func(ctx context.Context, tx *transaction) error {
 		if err := tx.hold(ctx, account.ID); err != nil {
 			return err
@@ -107,18 +107,21 @@ func (a *Accounts) ResetPassword(ctx context.Context, token, password string) (*
 		if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM account WHERE id = ? AND email_verified = 0", account.ID).Scan(&unproven); err != nil {
 			return err
 		}
-		if unproven > 0 {
+		if first = unproven > 0; first {
 			if err := tx.dropFactors(ctx, account.ID); err != nil {
 				return err
 			}
 		}
 		return hit(tx.ExecContext(ctx, "UPDATE account SET password = ?, epoch = epoch + 1, "+
 			"email_verified = CASE WHEN email_verified = 0 AND email_key = ? THEN ? ELSE email_verified END WHERE id = ? AND epoch = ? AND disabled = 0",
-			hash, l.Key, now, account.ID, l.Epoch))
+			hash, l.Key, millis(now), account.ID, l.Epoch))
 	})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	account.epoch, account.password = account.epoch+1, hash
-	return account, nil
+	if first {
+		account.EmailVerified = now
+	}
+	return account, first, nil
 }
