@@ -12,6 +12,7 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 
 	"github.com/cloakroom-go/cloakroom"
+	"github.com/cloakroom-go/cloakroom/audit"
 	"github.com/cloakroom-go/cloakroom/store/memory"
 	"github.com/cloakroom-go/cloakroom/verify"
 )
@@ -191,6 +192,33 @@ func TestRevocation_U11_EndsATokenAtOnce(t *testing.T) {
 	r.gateway.Close(context.Background()) // waits for what a logout began
 	if active(token) {
 		t.Error("active, and its session has ended")
+	}
+}
+
+// Whoever ends a session from another device ends its tokens, without ever having had one of them: opaque ones, and JWTs that say which
+// session they are of.
+func TestRevocation_U11_T6_EndedFromElsewhere(t *testing.T) {
+	for _, format := range []string{"jwt", "opaque"} {
+		t.Run(format, func(t *testing.T) {
+			r := newRig(t, bySwitchThen(t, format, forEach(appURL, func(c *cloakroom.Config) {
+				inStore(c)
+				c.Accounts.Tokens.Session = format == "jwt"
+			})))
+			b, other := r.browser().join(), r.browser()
+			other.sendJSON("/auth/login", adas(adasPassword))
+			mine, theirs, a := b.got("/api/x"), other.got("/api/x"), other.got("/a/x")
+			r.introspects(t, theirs, appURL)
+			r.introspects(t, a, apiA)
+			if p := b.fetch("DELETE", "/auth/sessions/"+b.idOf(false)); p.Status != http.StatusNoContent {
+				t.Fatalf("%d %s", p.Status, p.Body)
+			}
+			r.introspects(t, theirs, "")
+			r.introspects(t, a, "")
+			r.introspects(t, mine, appURL)
+			if n := r.count(audit.Revoked); n != 1 {
+				t.Errorf("%d in the audit record: %v", n, r.actions())
+			}
+		})
 	}
 }
 

@@ -9,7 +9,18 @@ import (
 // failurePause is how long a failed renewal of a session answers for the next ones.
 const failurePause = 2 * time.Second
 
-// flight is one renewal. s and err are set before done is closed. One that failed stays for failurePause, so that a session in
+// refusalPause is the same for a token for one API that the provider does not make: it will not in a moment either, and each try may
+// rotate the refresh token.
+const refusalPause = 30 * time.Second
+
+func pauseAfter(err error, audience string) time.Duration {
+	if code := CodeOf(err); audience != "" && (code == ProviderRefused || code == ProviderLied) {
+		return refusalPause
+	}
+	return failurePause
+}
+
+// flight is one renewal. s and err are set before done is closed. One that failed stays for a moment, so that a session in
 // trouble costs the store and the provider one attempt, not one for each request.
 type flight struct {
 	done chan struct{}
@@ -57,7 +68,7 @@ func (n *Renewer) join(s *Session, audience string) *flight {
 		if f.err == nil || gone(f.err) {
 			n.land(key)
 		} else {
-			time.AfterFunc(failurePause, func() { n.land(key) })
+			time.AfterFunc(pauseAfter(f.err, audience), func() { n.land(key) })
 		}
 		close(f.done)
 	})

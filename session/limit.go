@@ -65,7 +65,7 @@ func (d *Desk) Admit(ctx context.Context, s *Session, replaced []ID, told func(L
 	}
 	slices.SortFunc(others, func(a, b Listed) int { return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.LogID, b.LogID)) })
 	for _, l := range others[:len(others)-most] {
-		if _, err := d.storage.End(ctx, Selector{ID: l.ID}); err != nil {
+		if err := d.EndListed(ctx, l); err != nil {
 			return err
 		}
 		told(l)

@@ -62,9 +62,17 @@ func (d *Desk) All(ctx context.Context) iter.Seq2[Listed, error] {
 	return d.lister.All(ctx)
 }
 
-// Revoke ends the sessions that which selects, and tells of each. Their tokens are sealed under tickets that are elsewhere, so
-// nobody can revoke them at the provider. Where sessions cannot be listed, those of a person are ended all the same; listed is
-// false then, and nobody knows how many they were.
+// EndListed ends a session without its ticket. Its tokens are sealed under that, so nobody can revoke them but a [SessionRevoker].
+func (d *Desk) EndListed(ctx context.Context, l Listed) error {
+	if _, err := d.storage.End(ctx, Selector{ID: l.ID}); err != nil {
+		return err
+	}
+	d.renewer.discardListed(ctx, l)
+	return nil
+}
+
+// Revoke ends the sessions that which selects, as EndListed does, and tells of each. Where sessions cannot be listed, those of a person
+// are ended all the same; listed is false then, and nobody knows how many they were.
 func (d *Desk) Revoke(ctx context.Context, which Selector, told func(Listed)) (ended int, listed bool, err error) {
 	if d.lister == nil {
 		_, err := d.storage.End(ctx, which)
@@ -90,7 +98,7 @@ func (d *Desk) revoke(ctx context.Context, sessions iter.Seq2[Listed, error], to
 		if err != nil {
 			return ended, err
 		}
-		if _, err := d.storage.End(ctx, Selector{ID: l.ID}); err != nil {
+		if err := d.EndListed(ctx, l); err != nil {
 			return ended, err
 		}
 		ended++

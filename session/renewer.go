@@ -283,6 +283,26 @@ func (n *Renewer) Discard(s *Session, reason string) {
 	}
 }
 
+// discardListed is Discard without the tokens, as far as the provider can do that. One that does not answer is left alone: there may be
+// thousands of sessions.
+func (n *Renewer) discardListed(ctx context.Context, l Listed) {
+	provider, _ := n.provider(l.Provider)
+	revoker, can := provider.(SessionRevoker)
+	if !can || l.SID == "" {
+		return
+	}
+	err := n.ask(l.Provider)
+	if err == nil {
+		err = revoker.RevokeSession(ctx, l.SID)
+		n.answered(l.Provider, err)
+	}
+	if err != nil {
+		n.audit.Record(ctx, l.Event(audit.RevokeFailed, string(CodeOf(err))))
+		return
+	}
+	n.audit.Record(ctx, l.Event(audit.Revoked, "ended from elsewhere"))
+}
+
 func (n *Renewer) revoke(provider Provider, s *Session, tokens Tokens, reason string) {
 	revoker, ok := provider.(Revoker)
 	if !ok {

@@ -183,6 +183,11 @@ type Revoker interface {
 	Revoke(ctx context.Context, t Tokens) error
 }
 
+// SessionRevoker is a Provider that can revoke the tokens of a session that ended elsewhere: without its tokens, by its SID.
+type SessionRevoker interface {
+	RevokeSession(ctx context.Context, sid string) error
+}
+
 // Prober is a part that can say whether it works now: the provider is reachable and its metadata are sound.
 type Prober interface {
 	Probe(ctx context.Context) error

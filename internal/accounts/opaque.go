@@ -161,6 +161,11 @@ func (r revoking) Revoke(ctx context.Context, t session.Tokens) error {
 	if sid == "" {
 		return r.RevokeToken(ctx, t.Access)
 	}
+	return r.RevokeSession(ctx, sid)
+}
+
+// RevokeSession ends all tokens of a session that say which one they are of.
+func (r revoking) RevokeSession(ctx context.Context, sid string) error {
 	return r.db.revoke(ctx, endedKey(sid), time.Now().Add(mostLife))
 }
 

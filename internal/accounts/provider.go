@@ -29,7 +29,8 @@ var (
 	_ session.Prober   = (*Accounts)(nil)
 	_ session.Revoker  = revoking{}
 
-	_ session.Addresser = (*Accounts)(nil)
+	_ session.SessionRevoker = revoking{}
+	_ session.Addresser      = (*Accounts)(nil)
 )
 
 // Begin sends the browser to our own page. The login in its cookie says the rest.

@@ -112,7 +112,7 @@ func (g *Gateway) endDevice(w http.ResponseWriter, r *http.Request) error {
 // endOther ends a session of the person that is not this one.
 func (g *Gateway) endOther(r *http.Request, found session.Listed) error {
 	// Not even a client that gives up may stop this half way.
-	if _, err := g.Storage.End(context.WithoutCancel(r.Context()), session.Selector{ID: found.ID}); err != nil {
+	if err := g.Desk.EndListed(context.WithoutCancel(r.Context()), found); err != nil {
 		return err
 	}
 	g.record(r, found.Event(audit.Ended, "by the person, from another device"))
