@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/session"
@@ -22,8 +23,9 @@ var migrations embed.FS
 
 // database is where the accounts are. Statements are written for all kinds of databases alike, with ? for an argument.
 type database struct {
-	db   *sql.DB
-	kind string // a folder of migrations
+	db       *sql.DB
+	kind     string   // a folder of migrations
+	prepared sync.Map // what was asked before, as text, to its *sql.Stmt; they end with db
 }
 
 const (
@@ -63,9 +65,32 @@ func (d *database) QueryContext(ctx context.Context, query string, args ...any) 
 	return d.db.QueryContext(ctx, d.write(query), args...)
 }
 
-// QueryRowContext is that of sql.DB.
+// QueryRowContext is that of sql.DB. The query is one of a few: it stays prepared.
 func (d *database) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	if s := d.prepare(ctx, query); s != nil {
+		return s.QueryRowContext(ctx, args...)
+	}
 	return d.db.QueryRowContext(ctx, d.write(query), args...)
+}
+
+// prepare returns a query for SQLite, to which reading one is half of answering it. It is nil where that fails, as asking will; and for
+// PostgreSQL, whose driver prepares by itself as far as what is between them allows it.
+func (d *database) prepare(ctx context.Context, query string) *sql.Stmt {
+	if d.kind != kindSQLite {
+		return nil
+	}
+	if s, ok := d.prepared.Load(query); ok {
+		return s.(*sql.Stmt)
+	}
+	s, err := d.db.PrepareContext(ctx, query)
+	if err != nil {
+		return nil
+	}
+	if first, ok := d.prepared.LoadOrStore(query, s); ok {
+		s.Close()
+		return first.(*sql.Stmt)
+	}
+	return s
 }
 
 // transaction is one. SQLite has one at a time that writes. In PostgreSQL each statement sees what others have committed by then: what
