@@ -241,3 +241,48 @@ func TestPasskeyVerify_U9_ServerDownAndRefused(t *testing.T) {
 		t.Errorf("%d rows are left", n)
 	}
 }
+
+// Where nobody's address is verified first, somebody may register a passkey with the address of another. The owner, who signs in by mail, is shown
+// to have read a mail and no more: a second mail makes the address no more the account's than the first did, and a new password takes the stranger's
+// passkey away.
+func TestPasskeyVerify_U8_U9_ReadingMailsIsNoPasskey(t *testing.T) {
+	r, mail := withMail(t, func(c *cloakroom.Config) {
+		c.Accounts.EmailLink, c.Accounts.Passkeys = true, passkeys.New()
+		c.Endpoints.Claims = []string{"email_verified"}
+	})
+	eve, phone := r.browser(), newDevice()
+	if p := eve.registers(phone, adasAddress); p.URL != "/page/" {
+		t.Fatalf("%d %s", p.Status, p.Body)
+	}
+	ada := r.browser()
+	code := ada.askMail(adasAddress)
+	if p := ada.fill(code, map[string]string{"code": codeIn(t, mail.Next())}); p.URL != "/page/" {
+		t.Fatalf("%d %s %s", p.Status, p.URL, p.Body)
+	}
+	verified := func(b *browser) bool {
+		t.Helper()
+		return b.fetch("GET", "/auth/session").json(t)["user"].(map[string]any)["email_verified"] == true
+	}
+	if p := ada.sendJSON("/auth/email/verify", map[string]string{}); p.Status != http.StatusAccepted {
+		t.Fatalf("%d %s", p.Status, p.Body)
+	}
+	link := linkIn(t, mail.Next())
+	if p := ada.fill(ada.fromMail(link), nil); !strings.Contains(p.Body, "sign in with your passkey in this browser first") {
+		t.Errorf("by a session that a mail began: %d %s", p.Status, p.Body)
+	}
+	token := link[strings.Index(link, "token=")+len("token="):]
+	if p := ada.sendJSON("/auth/email/confirm", map[string]string{"token": token}); p.code(t) != session.WrongPassword {
+		t.Errorf("the same by JSON: %d %s", p.Status, p.Body)
+	}
+	ada = r.browser()
+	ada.forget(adasAddress)
+	if p := ada.fill(ada.fromMail(linkIn(t, mail.Next())), map[string]string{"password": nextPassword}); !strings.Contains(p.Body, "The new password is set") {
+		t.Fatalf("%d %s", p.Status, p.Body)
+	}
+	if p := r.browser().enters(phone); p.Status != http.StatusUnprocessableEntity {
+		t.Errorf("the stranger's passkey, after the owner set a password: %d %s", p.Status, p.URL)
+	}
+	if ada.sendJSON("/auth/login", adas(nextPassword)); !verified(ada) {
+		t.Error("the address is not verified")
+	}
+}

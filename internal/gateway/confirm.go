@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/cloakroom-go/cloakroom/audit"
 	"github.com/cloakroom-go/cloakroom/internal/accounts"
@@ -148,7 +149,8 @@ func (g *Gateway) confirm(w http.ResponseWriter, r *http.Request) error {
 }
 
 // askedHere reports whether whoever opened a link asked for it in this browser: the login that led to it is in its cookie still, or
-// somebody is signed in as the person, who has no password to prove it with. bare says that they have none.
+// somebody is signed in as the person by a passkey, who has no password to prove it with. bare says that they have none. A session that
+// a mail began shows no more than the link does: the passkey may be that of a stranger, who registered with the address.
 func (g *Gateway) askedHere(r *http.Request, c *accounts.Confirmation) (pending session.Pending, here, bare bool) {
 	if c.Account == "" {
 		pending, err := g.begun(r, c.State)
@@ -159,7 +161,8 @@ func (g *Gateway) askedHere(r *http.Request, c *accounts.Confirmation) (pending 
 		return pending, false, false
 	}
 	s, err := g.Desk.Look(r.Context(), r)
-	return pending, err == nil && s.Grant.Provider == accounts.Name && s.Grant.Subject == c.Account, true
+	here = err == nil && s.Grant.Provider == accounts.Name && s.Grant.Subject == c.Account && slices.Contains(methodsOf(s), accounts.ByPasskey)
+	return pending, here, true
 }
 
 func (g *Gateway) showConfirm(w http.ResponseWriter, r *http.Request, token string, wrong error) error {
