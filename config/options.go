@@ -309,7 +309,7 @@ func route(f *form, c *Config) {
 			f.only("a route that looks at who comes; auth: off does not", "audience")
 		}
 	}
-	addressed(f, c, &r)
+	checkAudience(f, c, &r)
 	if r.Auth != cloakroom.AuthRequired {
 		f.only("a route that needs a session; elsewhere whoever may not enter has only to sign out", "allow")
 	}
@@ -324,8 +324,8 @@ func route(f *form, c *Config) {
 	c.Routes = append(c.Routes, r)
 }
 
-// addressed checks what an API is called.
-func addressed(f *form, c *Config, r *cloakroom.Route) {
+// checkAudience checks what an API is called, in view of what else there is.
+func checkAudience(f *form, c *Config, r *cloakroom.Route) {
 	if r.Bearer == cloakroom.BearerAccept && r.Audience == "" {
 		f.conflict("bearer", "only a token for this API may open it; name its audience")
 	}

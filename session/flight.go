@@ -52,7 +52,7 @@ func (f *flight) relieve(ctx context.Context, s *Session, spent bool) (*Session,
 
 // join returns the flight that gets the next access token of s, for an audience or, with "", its own.
 func (n *Renewer) join(s *Session, audience string) *flight {
-	key := address{s.ID, audience}
+	key := tokenKey{s.ID, audience}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if f := n.flights[key]; f != nil {
@@ -63,7 +63,7 @@ func (n *Renewer) join(s *Session, audience string) *flight {
 		if audience == "" {
 			f.s, f.err = n.renew(ctx, s)
 		} else {
-			f.s, f.err = n.address(ctx, s, audience)
+			f.s, f.err = n.obtain(ctx, s, audience)
 		}
 		if f.err == nil || gone(f.err) {
 			n.land(key)
@@ -97,7 +97,7 @@ func (n *Renewer) begin(provider string, run func(context.Context)) error {
 	return nil
 }
 
-func (n *Renewer) land(key address) {
+func (n *Renewer) land(key tokenKey) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.flights, key)

@@ -34,10 +34,10 @@ type Renewer struct {
 	audit    audit.Sink
 
 	audiences []string // that routes name
-	addressed *recent.Map[address, addressed]
+	apiTokens *recent.Map[tokenKey, apiToken]
 
 	mu       sync.Mutex
-	flights  map[address]*flight
+	flights  map[tokenKey]*flight
 	breakers map[string]*breaker
 	running  sync.WaitGroup
 	closed   bool
@@ -47,8 +47,8 @@ type Renewer struct {
 func NewRenewer(storage Storage, provider func(name string) (Provider, bool), sink audit.Sink) *Renewer {
 	return &Renewer{
 		storage: storage, provider: provider, audit: sink,
-		addressed: recent.New[address, addressed](mostAddressed, addressedAge),
-		flights:   map[address]*flight{}, breakers: map[string]*breaker{},
+		apiTokens: recent.New[tokenKey, apiToken](apiTokensMemory, apiTokensAge),
+		flights:   map[tokenKey]*flight{}, breakers: map[string]*breaker{},
 	}
 }
 

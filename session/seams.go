@@ -173,7 +173,8 @@ type Want struct {
 
 // Addresser is a Provider that can make an access token for one API alone: it obeys [Want.Audience].
 type Addresser interface {
-	// Addressees says whom an access token is for that was asked for by want: what it says itself, else what it was asked for.
+	// Addressees says whom an access token is for that was asked for by want: what it says itself, else what it was asked for. None: nobody
+	// can tell, and it is not used as one for an API.
 	Addressees(access string, want Want) []string
 }
 

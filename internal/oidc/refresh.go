@@ -33,7 +33,7 @@ func (p *Provider) Refresh(ctx context.Context, g session.Grant, want session.Wa
 		form.Set("scope", want.Scope)
 	}
 	if want.Audience != "" {
-		p.address(form, want.Audience)
+		p.setAudience(form, want.Audience)
 	}
 	fresh, err := p.redeem(ctx, op, m, form)
 	if refusal := issuer.RefusalOf(err); refusal != nil && refusal.Code == "invalid_grant" {
@@ -55,8 +55,8 @@ func (p *Provider) Refresh(ctx context.Context, g session.Grant, want session.Wa
 	return inherit(fresh, g.Tokens), nil
 }
 
-// address asks for a token for one API, in the words that the provider goes by: resource (RFC 8707 §2.2), audience, or both.
-func (p *Provider) address(form url.Values, audience string) {
+// setAudience asks for a token for one API, in the words that the provider goes by: resource (RFC 8707 §2.2), audience, or both.
+func (p *Provider) setAudience(form url.Values, audience string) {
 	if p.o.Audience != "" || len(p.o.Resource) == 0 && !isResource(audience) {
 		form.Set("audience", audience)
 	}

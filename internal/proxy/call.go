@@ -19,17 +19,17 @@ import (
 // proxy's hooks find in a request's context.
 type call struct {
 	*telemetry.Exchange
-	upstream *upstream
-	in       *http.Request    // as the browser sent it
-	session  *session.Session // nil: there is none
-	seen     *session.Session // as a route sees it that names an audience, nil: like any other
-	bearer   *session.Grant   // of the access token that came without a session, nil: none
-	body     *requestBody     // nil: none
-	trailers bool             // the answer may have some
-	length   int64            // that the answer declares; -1: none
-	socket   atomic.Pointer[socket]
-	answer   io.Closer // the answer's body, once there is one
-	unwatch  func()    // nil: nobody ends the answer before its time
+	upstream  *upstream
+	in        *http.Request    // as the browser sent it
+	session   *session.Session // nil: there is none
+	addressed *session.Session // the same with the token for the audience that the route names, nil: it names none
+	bearer    *session.Grant   // of the access token that came without a session, nil: none
+	body      *requestBody     // nil: none
+	trailers  bool             // the answer may have some
+	length    int64            // that the answer declares; -1: none
+	socket    atomic.Pointer[socket]
+	answer    io.Closer // the answer's body, once there is one
+	unwatch   func()    // nil: nobody ends the answer before its time
 }
 
 func callOf(r *http.Request) *call { return telemetry.Of(r).Call.(*call) }

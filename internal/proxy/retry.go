@@ -28,7 +28,7 @@ func (t retryOnce) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	res.Body.Close()
 	again := r.Clone(r.Context())
-	if err := c.upstream.proxy.Delivery.Outbound(again, c.sent()); err != nil {
+	if err := c.upstream.proxy.Delivery.Outbound(again, c.outbound()); err != nil {
 		return nil, err
 	}
 	return t.next.RoundTrip(again)

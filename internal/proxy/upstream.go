@@ -82,7 +82,7 @@ func (b *bufferPool) Put(p []byte) { b.pool.Put((*[32 << 10]byte)(p)) }
 // serve forwards one request.
 func (u *upstream) serve(x *telemetry.Exchange, r *http.Request, s *session.Session) {
 	c := &call{Exchange: x, upstream: u, in: r, session: s}
-	if err := c.aim(r.Context()); err != nil {
+	if err := c.address(r.Context()); err != nil {
 		u.proxy.turnAway(x, r, err)
 		return
 	}
@@ -119,7 +119,7 @@ func rewrite(pr *httputil.ProxyRequest) {
 	h["X-Forwarded-Host"] = p.host
 	h["X-Forwarded-Proto"] = p.proto
 	// The delivery cannot fail for a session that is alive; if one ever does, no token goes along.
-	if err := p.Delivery.Outbound(out, c.sent()); err != nil {
+	if err := p.Delivery.Outbound(out, c.outbound()); err != nil {
 		delete(h, "Authorization")
 	}
 	if c.bearer != nil {

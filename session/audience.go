@@ -8,29 +8,29 @@ import (
 	"github.com/cloakroom-go/cloakroom/audit"
 )
 
-// Limits of what is remembered of access tokens for one API: bytes, and how long one stays that nobody uses, twice at most.
+// Limits of what is remembered of access tokens for one API.
 const (
-	mostAddressed = 64 << 20
-	addressedAge  = 15 * time.Minute
+	apiTokensMemory = 64 << 20         // bytes
+	apiTokensAge    = 15 * time.Minute // unused; it may be twice that
 )
 
-// address is whose access token it is, and which API it is for; "" is the session's own token.
-type address struct {
+// tokenKey says which session an access token is of, and which API it is for; "" is the session's own token.
+type tokenKey struct {
 	id       ID
 	audience string
 }
 
-// addressed is an access token for one API.
-type addressed struct {
-	s    *Session // as that API is to see it: with the access token alone, and when it came as Life.Renewed. nil: the session's own token will do
-	from string   // the session's own access token at that time
-	at   time.Time
+// apiToken is an access token for one API, or that the session's own token is for it.
+type apiToken struct {
+	s       *Session  // as that API is to see it: with the access token alone, and when it came as Life.Renewed. nil: the session's own token will do
+	own     string    // the session's own access token when this one came
+	renewed time.Time // when the own one had come
 }
 
-// fits reports whether e is of s as it is now: with the next access token of its own, a session has the next ones for others, which say
-// the same of the person. A request may also come with a session older than what is remembered.
-func (e *addressed) fits(s *Session) bool {
-	return e.from == s.Grant.Tokens.Access || e.s != nil && e.at.After(s.Life.Renewed)
+// fits reports whether t may still be used for s. With its next own access token a session has the next ones for others as well, which
+// say the same of the person. A request may also come with a session older than what is remembered.
+func (t *apiToken) fits(s *Session) bool {
+	return t.own == s.Grant.Tokens.Access || t.s != nil && t.renewed.After(s.Life.Renewed)
 }
 
 // Audiences are whom an access token can be asked for by [Renewer.For]. Call it before the renewer is used.
@@ -44,15 +44,15 @@ func (n *Renewer) Audiences(names []string) { n.audiences = names }
 // those of [Renewer.Renew]. There is never another token instead.
 func (n *Renewer) For(ctx context.Context, s *Session, audience string) (*Session, error) {
 	const op = "get a token for one API"
-	now, key := time.Now(), address{s.ID, audience}
-	if e, ok := n.addressed.Get(key, now); ok && e.fits(s) {
+	now, key := time.Now(), tokenKey{s.ID, audience}
+	if t, ok := n.apiTokens.Get(key, now); ok && t.fits(s) {
 		switch {
-		case e.s == nil:
+		case t.s == nil:
 			return s, nil
-		case !e.s.due(now):
-			return e.s, nil
+		case !t.s.due(now):
+			return t.s, nil
 		}
-		return n.join(s, audience).relieve(ctx, e.s, e.s.spent(now))
+		return n.join(s, audience).relieve(ctx, t.s, t.s.spent(now))
 	}
 	provider, _ := n.provider(s.Grant.Provider)
 	addresser, can := provider.(Addresser)
@@ -60,7 +60,7 @@ func (n *Renewer) For(ctx context.Context, s *Session, audience string) (*Sessio
 	case !slices.Contains(n.audiences, audience):
 		return nil, Fail(Internal, op, "no route names %q", audience)
 	case can && n.meant(addresser.Addressees(s.Grant.Tokens.Access, Want{}), audience):
-		n.addressed.Put(key, addressed{from: s.Grant.Tokens.Access, at: s.Life.Renewed}, weightOf(audience, s), now)
+		n.apiTokens.Put(key, apiToken{own: s.Grant.Tokens.Access, renewed: s.Life.Renewed}, weightOf(audience, s), now)
 		return s, nil
 	case s.Grant.Tokens.Refresh == "":
 		e := Fail(ProviderRefused, op, "provider %q gave no refresh token, with which to ask for a token for %q", s.Grant.Provider, audience)
@@ -73,10 +73,10 @@ func (n *Renewer) For(ctx context.Context, s *Session, audience string) (*Sessio
 // RenewFor renews s as For returned it, because the API says that its access token is not good (RFC 6750 §3.1). It does nothing if that
 // is younger than MinimumAge.
 func (n *Renewer) RenewFor(ctx context.Context, s, refused *Session, audience string) (*Session, error) {
-	e, ok := n.addressed.Get(address{s.ID, audience}, time.Now())
+	t, ok := n.apiTokens.Get(tokenKey{s.ID, audience}, time.Now())
 	switch {
-	case ok && e.s != nil && e.s.Grant.Tokens.Access != refused.Grant.Tokens.Access && e.fits(s):
-		return e.s, nil // another request was first
+	case ok && t.s != nil && t.s.Grant.Tokens.Access != refused.Grant.Tokens.Access && t.fits(s):
+		return t.s, nil // another request was first
 	case time.Since(refused.Life.Renewed) < MinimumAge:
 		return refused, nil
 	}
@@ -90,8 +90,8 @@ func (n *Renewer) meant(addressees []string, audience string) bool {
 	return slices.Contains(addressees, audience) && !slices.ContainsFunc(addressees, other)
 }
 
-// address gets an access token of s for audience from the provider, and remembers it.
-func (n *Renewer) address(ctx context.Context, s *Session, audience string) (*Session, error) {
+// obtain gets an access token of s for audience from the provider, and remembers it.
+func (n *Renewer) obtain(ctx context.Context, s *Session, audience string) (*Session, error) {
 	want := Want{Audience: audience}
 	tokens, held, err := n.exchange(ctx, s, want)
 	if err != nil {
@@ -109,7 +109,7 @@ func (n *Renewer) address(ctx context.Context, s *Session, audience string) (*Se
 	seen.Grant.Tokens = Tokens{Access: tokens.Access, Type: tokens.Type, Scope: tokens.Scope, Expires: tokens.Expires}
 	seen.Life.Renewed = now
 	seen.Bearer = BearerOf(seen)
-	n.addressed.Put(address{s.ID, audience}, addressed{seen, held.Grant.Tokens.Access, held.Life.Renewed}, weightOf(audience, held, seen), now)
+	n.apiTokens.Put(tokenKey{s.ID, audience}, apiToken{seen, held.Grant.Tokens.Access, held.Life.Renewed}, weightOf(audience, held, seen), now)
 	n.record(ctx, audit.Narrowed, held, audience)
 	return seen, nil
 }
@@ -126,8 +126,8 @@ func weightOf(audience string, of ...*Session) int {
 // forget takes what is remembered of a session that has ended, for its tokens to be revoked.
 func (n *Renewer) forget(s *Session) (tokens []Tokens) {
 	for _, audience := range n.audiences {
-		if e, ok := n.addressed.Take(address{s.ID, audience}); ok && e.s != nil {
-			tokens = append(tokens, e.s.Grant.Tokens)
+		if t, ok := n.apiTokens.Take(tokenKey{s.ID, audience}); ok && t.s != nil {
+			tokens = append(tokens, t.s.Grant.Tokens)
 		}
 	}
 	return tokens
