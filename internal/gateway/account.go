@@ -79,9 +79,9 @@ func (g *Gateway) whoIs(s *session.Session, account *accounts.Account) ui.Sectio
 	who := ui.Section{Title: "Who you are"}
 	email := ui.Row{Name: account.Email, Text: "Your e-mail address"}
 	if g.Accounts.Mails() {
-		email.Link = ui.Link{URL: g.below(emailDeed.path), Name: "Change"}
+		email.Link = ui.Link{URL: g.below(emailChange.path), Name: "Change"}
 		if account.EmailVerified.IsZero() {
-			email.Text, email.Button = "Your e-mail address, not confirmed yet", g.button(verifyDeed, "Confirm", s, nil)
+			email.Text, email.Button = "Your e-mail address, not confirmed yet", g.button(askVerifyPath, "Confirm", s, nil)
 		}
 	}
 	for _, row := range []ui.Row{{Name: account.Name, Text: "Your name"}, {Name: account.Username, Text: "Your user name"}, email} {
@@ -127,8 +127,8 @@ func (g *Gateway) waysIn(ctx context.Context, account *accounts.Account, passkey
 	return ways, err
 }
 
-// verifyDeed is where a mail to confirm one's address is asked for, below the account.
-const verifyDeed = "email-confirm"
+// askVerifyPath is where a mail to confirm one's address is asked for, below the account.
+const askVerifyPath = "email-confirm"
 
 // below is the address of something that a person does to their account.
 func (g *Gateway) below(name string) string { return g.options.Prefix + accountPath + "/" + name }

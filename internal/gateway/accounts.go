@@ -35,7 +35,7 @@ func (g *Gateway) accountEndpoints() []endpoint {
 		{"POST", introspectPath, machine, g.introspect, "For the APIs of `accounts.introspection` alone: whether an access token is good now, and what it says (RFC 7662). A form with `token`; `client_secret_basic` or `client_secret_post`. Of tokens of both formats."},
 		{"POST", revokePath, machine, g.revokeToken, "For the same: ends an access token before its time (RFC 7009), at once for whoever asks about it."},
 		{"GET", ".well-known/oauth-authorization-server", public, g.metadata, "The same (RFC 8414); also at the root of the host, with the prefix behind it."},
-	}, g.deedEndpoints(), g.factorEndpoints())
+	}, g.changeEndpoints(), g.factorEndpoints())
 }
 
 // foreignPaths are the endpoints that are there for people of somebody else's user table: they sign in, and change nothing here.

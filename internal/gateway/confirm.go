@@ -62,8 +62,8 @@ func (g *Gateway) changeEmail(w http.ResponseWriter, r *http.Request) error {
 	return mailed(w, "")
 }
 
-// emailDeed is there where mail is.
-var emailDeed = &deed{
+// emailChange is there where mail is.
+var emailChange = &change{
 	path: "email", title: "Change your address", button: "Send the mail",
 	text: "A mail to the new address takes you on. Until you follow its link you sign in as before.",
 	doc:  "With `accounts.mail`: the page to change one's address. Its form takes the new `email` and the `password` (with a second step a `code`, too), and mails a link to that address.",

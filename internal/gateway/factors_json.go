@@ -16,7 +16,7 @@ import (
 const passkeysPath = "passkeys"
 
 // factorEndpoints are what people sign in with beside their password, for a front end with a form of its own. Each is one of the account
-// page's deeds, in the same order: who asks proves who they are first.
+// page's changes, in the same order: who asks proves who they are first.
 func (g *Gateway) factorEndpoints() []endpoint {
 	return []endpoint{
 		{"POST", "login/step", entry, g.stepJSON, "The second step of a sign-in by mail (`POST login/code`), for a front end with a form of its own: `{\"state\", \"step\", \"code\"}`. Answered like `POST login`. 422 `wrong_code`; 401 `login_lost` after 5 minutes."},
@@ -68,11 +68,19 @@ func (g *Gateway) proven(r *http.Request, p proof) (*session.Session, *accounts.
 // confirmed is stepUp, and writes down who was refused.
 func (g *Gateway) confirmed(r *http.Request, s *session.Session, account *accounts.Account, p proof) (*accounts.Account, error) {
 	account, err := g.stepUp(r, s, account, p)
-	switch code := session.CodeOf(err); code {
-	case session.WrongPassword, session.WrongPasskey, session.CodeRequired, session.WrongCode, session.TooMany:
+	if code := session.CodeOf(err); unproven(code) {
 		g.record(r, s.Event(audit.Refused, string(code)))
 	}
 	return account, err
+}
+
+// unproven reports whether a code says that somebody did not show who they are.
+func unproven(code session.Code) bool {
+	switch code {
+	case session.WrongPassword, session.WrongPasskey, session.CodeRequired, session.WrongCode, session.TooMany:
+		return true
+	}
+	return false
 }
 
 // active is owner for somebody who does something.

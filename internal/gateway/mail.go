@@ -30,13 +30,13 @@ func (g *Gateway) mailEndpoints() []endpoint {
 		{"GET", accounts.ResetPath, document, g.reset, "Where the link in that mail leads. Opening it spends nothing."},
 		{"POST", accounts.ResetPath, entry, g.takeReset, "Its form: sets the password, once, and ends all of the person's sessions. Nobody is signed in by it."},
 		{"POST", "email", guarded, g.changeEmail, "Mails a link to the address that the person who is signed in wants to have: `{\"current_password\", \"email\", \"code\"?}`. 202 as above, whether another account has it. 403 `wrong_password`; 422 `code_required`, `wrong_code`."},
-		{"POST", accountPath + "/" + verifyDeed, posted, g.askVerify, "The account page's button for an address that is not verified: mails a link that does so, to `verify-email`, and changes nothing else. Throttled like other mails."},
+		{"POST", accountPath + "/" + askVerifyPath, posted, g.askVerify, "The account page's button for an address that is not verified: mails a link that does so, to `verify-email`, and changes nothing else. Throttled like other mails."},
 		{"POST", "email/verify", guarded, g.askVerifyJSON, "The same for a front end with a form of its own, by `{}`: 202 as above, or 204 where it is verified already. 429 `too_many`, 503 `mail_down`."},
 		{"POST", "email/confirm", entry, g.confirmJSON, "Confirms an address by `{\"token\", \"password\"}`, the token being that of the mailed link: makes the account and signs in, answered like `POST login`, and for an account that is made of a passkey takes `{\"token\", \"ceremony\", \"response\"}`, from `POST email/confirm/ask`; or changes the address, which ends all of the person's sessions: 204. Of an address that the account has already it does nothing but verify it: 204. 403 `wrong_password`; 410 `link_over`; 422 `wrong_passkey`."},
 		{"POST", confirmAskPath, entry, g.askConfirmJSON, "For an account that is made of a passkey: by the `{\"token\"}` of its link, 200 with `{\"ceremony\", \"options\"}`, the latter for `navigator.credentials.get`. Good for 5 minutes, and once. 404 `not_found` where a password is what proves it; 410 `link_over`."},
 		{"GET", accounts.VerifyPath, document, g.confirm, "Where the link in that mail leads, and the one in the mail that a registration sends. Opening it spends nothing."},
 		{"POST", accounts.VerifyPath, entry, g.takeConfirm, "Its form: makes the account, or changes its address, once. In a browser that did not ask for it, it wants the password, or the passkey that the account is made of."},
-	}, g.deedRows(emailDeed)...)
+	}, g.changeRows(emailChange)...)
 }
 
 // forgot asks whose password was forgotten. A login that led here is gone back to.

@@ -90,8 +90,8 @@ func confirmedBy(account *accounts.Account, code bool) []string {
 	return []string{accounts.ByPassword}
 }
 
-// passkeyDeeds are there where passkeys are.
-var passkeyDeeds = []*deed{
+// passkeyChanges are there where passkeys are.
+var passkeyChanges = []*change{
 	{
 		path: "passkey", title: "Add a passkey", button: "Continue",
 		text: "With a passkey you sign in by what unlocks your device, without a password. First, please show that it is you.",

@@ -12,22 +12,28 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// deed is a change to what a person signs in with. It has a page of its own, which asks them once more who they are (U8).
-type deed struct {
+// change is something that a person changes of what they sign in with. It has a page of its own, which asks them once more who they are (U8).
+type change struct {
 	path                string // below the account
 	title, text, button string
 	doc                 string
+	inputs              func() []ui.Input           // before the password; nil for none
 	check               func(form url.Values) error // what is wrong with inputs, before anybody is asked who they are; nil for nothing
-	do                  func(g *Gateway, w http.ResponseWriter, r *http.Request, s *session.Session, account *accounts.Account, form url.Values) error
-	inputs              func() []ui.Input                                                                             // before the password
-	about               func(g *Gateway, r *http.Request, account *accounts.Account, form url.Values) (string, error) // what it is done to; nil for nothing. NotFound: it is gone
-	keep                string                                                                                        // a parameter of the page's address that its form has, too; "" for none
-	resume              string                                                                                        // a field of the next page's form, which comes back here; "" for none
-	next                func(g *Gateway, w http.ResponseWriter, r *http.Request, s *session.Session, account *accounts.Account, form url.Values) error
+	do                  changeStep                  // once they have shown who they are
+	keep                string                      // a parameter of the page's address that its form has, too; "" for none
+	about               changeObject                // what it is done to; nil for nothing
+	resume              string                      // a field of the page that do shows, whose form comes back here; "" for none
+	next                changeStep                  // takes that form
 }
 
-// deeds are all of them.
-var deeds = []*deed{
+// changeStep does what a form asks for, and answers.
+type changeStep func(g *Gateway, w http.ResponseWriter, r *http.Request, s *session.Session, account *accounts.Account, form url.Values) error
+
+// changeObject names what a change is done to. NotFound: it is gone.
+type changeObject func(g *Gateway, r *http.Request, account *accounts.Account, form url.Values) (string, error)
+
+// secondStepChanges are those of the authenticator app and its recovery codes.
+var secondStepChanges = []*change{
 	{
 		path: "authenticator", title: "Set up an authenticator app", button: "Continue",
 		text:   "Signing in will then take two steps: your password, and a code that the app shows. An app that is set up already is replaced. First, please show that it is you.",
@@ -49,22 +55,22 @@ var deeds = []*deed{
 	},
 }
 
-// deedEndpoints are the rows of the route table for deeds.
-func (g *Gateway) deedEndpoints() (all []endpoint) {
-	for _, d := range slices.Concat(deeds, passkeyDeeds) {
-		all = append(all, g.deedRows(d)...)
+// changeEndpoints are the rows of the route table for changes, but for emailChange.
+func (g *Gateway) changeEndpoints() (all []endpoint) {
+	for _, c := range slices.Concat(secondStepChanges, passkeyChanges) {
+		all = append(all, g.changeRows(c)...)
 	}
 	return all
 }
 
-func (g *Gateway) deedRows(d *deed) []endpoint {
+func (g *Gateway) changeRows(c *change) []endpoint {
 	return []endpoint{
-		{"GET", accountPath + "/" + d.path, document, func(w http.ResponseWriter, r *http.Request) error { return g.askDeed(w, r, d) }, d.doc},
-		{"POST", accountPath + "/" + d.path, posted, func(w http.ResponseWriter, r *http.Request) error { return g.takeDeed(w, r, d) }, "Its form."},
+		{"GET", accountPath + "/" + c.path, document, func(w http.ResponseWriter, r *http.Request) error { return g.askChange(w, r, c) }, c.doc},
+		{"POST", accountPath + "/" + c.path, posted, func(w http.ResponseWriter, r *http.Request) error { return g.takeChange(w, r, c) }, "Its form."},
 	}
 }
 
-func (g *Gateway) askDeed(w http.ResponseWriter, r *http.Request, d *deed) error {
+func (g *Gateway) askChange(w http.ResponseWriter, r *http.Request, c *change) error {
 	s, account, err := g.owner(r)
 	if err != nil {
 		return err
@@ -73,11 +79,11 @@ func (g *Gateway) askDeed(w http.ResponseWriter, r *http.Request, d *deed) error
 	if err != nil {
 		return err
 	}
-	return g.showDeed(w, r, s, account, d, url.Values{d.keep: {query.Get(d.keep)}}, http.StatusOK, nil)
+	return g.showChange(w, r, s, account, c, url.Values{c.keep: {query.Get(c.keep)}}, http.StatusOK, nil)
 }
 
-func (g *Gateway) takeDeed(w http.ResponseWriter, r *http.Request, d *deed) error {
-	form, err := readForm(r, d.path)
+func (g *Gateway) takeChange(w http.ResponseWriter, r *http.Request, c *change) error {
+	form, err := readForm(r, c.path)
 	if err != nil {
 		return err
 	}
@@ -86,17 +92,17 @@ func (g *Gateway) takeDeed(w http.ResponseWriter, r *http.Request, d *deed) erro
 	if err != nil {
 		return err
 	}
-	if d.resume != "" && form.Has(d.resume) && !form.Has("proof") {
-		if err = d.next(g, w, r, s, account, form); session.CodeOf(err) == session.WrongPasskey {
+	if c.resume != "" && form.Has(c.resume) && !form.Has("proof") {
+		if err = c.next(g, w, r, s, account, form); session.CodeOf(err) == session.WrongPasskey {
 			g.Answers.Note(r, err)
-			return g.showDeed(w, r, s, account, d, form, 0, err)
+			return g.showChange(w, r, s, account, c, form, 0, err)
 		}
 		return err
 	}
-	if d.check != nil {
-		if err := d.check(form); err != nil {
+	if c.check != nil {
+		if err := c.check(form); err != nil {
 			g.Answers.Note(r, err)
-			return g.showDeed(w, r, s, account, d, form, 0, err)
+			return g.showChange(w, r, s, account, c, form, 0, err)
 		}
 	}
 	byKey, err := g.Accounts.ConfirmsByPasskey(r.Context(), account)
@@ -104,35 +110,33 @@ func (g *Gateway) takeDeed(w http.ResponseWriter, r *http.Request, d *deed) erro
 		return err
 	}
 	if byKey && !form.Has("proof") {
-		return g.showDeed(w, r, s, account, d, form, http.StatusOK, nil)
+		return g.showChange(w, r, s, account, c, form, http.StatusOK, nil)
 	}
 	confirmed, err := g.stepUp(r, s, account, proof{
 		Current: form.Get("password"), Code: form.Get("code"), Ceremony: form.Get("proof"), Response: []byte(form.Get("response")),
 	})
 	if err == nil {
-		err = d.do(g, w, r, s, confirmed, form)
+		err = c.do(g, w, r, s, confirmed, form)
 	}
-	switch code := session.CodeOf(err); code {
-	case session.MailDown:
-		g.Answers.Note(r, err)
-		return g.showDeed(w, r, s, account, d, form, 0, err)
-	case session.WrongPassword, session.WrongPasskey, session.CodeRequired, session.WrongCode, session.TooMany:
+	code := session.CodeOf(err)
+	if unproven(code) {
 		g.record(r, s.Event(audit.Refused, string(code)))
-		g.Answers.Note(r, err)
-		return g.showDeed(w, r, s, account, d, form, 0, err)
+	} else if code != session.MailDown {
+		return err
 	}
-	return err
+	g.Answers.Note(r, err)
+	return g.showChange(w, r, s, account, c, form, 0, err)
 }
 
-// showDeed writes the page of a deed; with err it says what is wrong, and status 0 is the one of err.
-func (g *Gateway) showDeed(w http.ResponseWriter, r *http.Request, s *session.Session, account *accounts.Account, d *deed, form url.Values, status int, err error) error {
+// showChange writes the page of a change; with err it says what is wrong, and status 0 is the one of err.
+func (g *Gateway) showChange(w http.ResponseWriter, r *http.Request, s *session.Session, account *accounts.Account, c *change, form url.Values, status int, err error) error {
 	f, factorsErr := g.Accounts.Factors(r.Context(), account)
 	if factorsErr != nil {
 		return factorsErr
 	}
-	text := d.text
-	if d.about != nil {
-		name, err := d.about(g, r, account, form)
+	text := c.text
+	if c.about != nil {
+		name, err := c.about(g, r, account, form)
 		if session.CodeOf(err) == session.NotFound { // removed in another tab, or a moment ago
 			g.backToAccount(w, r, "")
 			return nil
@@ -141,20 +145,20 @@ func (g *Gateway) showDeed(w http.ResponseWriter, r *http.Request, s *session.Se
 		}
 		text = "“" + name + "”: " + text
 	}
-	page := ui.FormPage{Title: d.title, Text: text, Action: g.below(d.path), Button: d.button, Hidden: g.meant(s), Links: []ui.Link{g.cancel()}, Username: account.Identifier(g.Accounts.Login())}
-	if d.keep != "" {
-		page.Hidden.Set(d.keep, form.Get(d.keep))
+	page := ui.FormPage{Title: c.title, Text: text, Action: g.below(c.path), Button: c.button, Hidden: g.meant(s), Links: []ui.Link{g.cancel()}, Username: account.Identifier(g.Accounts.Login())}
+	if c.keep != "" {
+		page.Hidden.Set(c.keep, form.Get(c.keep))
 	}
 	byKey, keyErr := g.Accounts.ConfirmsByPasskey(r.Context(), account)
 	if keyErr != nil {
 		return keyErr
 	}
 	code := session.CodeOf(err)
-	if again := code == "" || code == session.WrongPasskey; byKey && (d.inputs == nil || r.Method == http.MethodPost && again) {
-		return g.showProof(w, page, s, account, d, form, status, err)
+	if again := code == "" || code == session.WrongPasskey; byKey && (c.inputs == nil || r.Method == http.MethodPost && again) {
+		return g.showProof(w, page, s, account, c, form, status, err)
 	}
-	if d.inputs != nil {
-		for _, input := range d.inputs() {
+	if c.inputs != nil {
+		for _, input := range c.inputs() {
 			input.Value = form.Get(input.Name)
 			page.Inputs = append(page.Inputs, input)
 		}
@@ -186,23 +190,23 @@ func (g *Gateway) showDeed(w http.ResponseWriter, r *http.Request, s *session.Se
 	return nil
 }
 
-// showProof asks somebody without a password for a passkey, before a deed whose fields they have filled in.
-func (g *Gateway) showProof(w http.ResponseWriter, page ui.FormPage, s *session.Session, account *accounts.Account, d *deed, form url.Values, status int, wrong error) error {
-	c, err := g.Accounts.AskAgain(account, s.LogID)
+// showProof asks somebody without a password for a passkey, before a change whose fields they have filled in.
+func (g *Gateway) showProof(w http.ResponseWriter, page ui.FormPage, s *session.Session, account *accounts.Account, c *change, form url.Values, status int, wrong error) error {
+	asked, err := g.Accounts.AskAgain(account, s.LogID)
 	if err != nil {
 		return err
 	}
 	if wrong != nil {
 		page.Wrong = g.refusal(w, &status, wrong)
 	}
-	page.Hidden.Set("proof", c.Sealed)
-	if d.inputs != nil {
-		for _, input := range d.inputs() {
+	page.Hidden.Set("proof", asked.Sealed)
+	if c.inputs != nil {
+		for _, input := range c.inputs() {
 			page.Hidden.Set(input.Name, form.Get(input.Name))
 		}
 	}
 	page.Passkey = &ui.Passkey{
-		Action: page.Action, Hidden: page.Hidden, Ceremony: "get", Options: c.Options, Button: page.Button,
+		Action: page.Action, Hidden: page.Hidden, Ceremony: "get", Options: asked.Options, Button: page.Button,
 		Failed: "Nothing was changed. You can try again.", Without: noScript,
 	}
 	page.Button, page.Hidden = "", nil
