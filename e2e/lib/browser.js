@@ -6,7 +6,9 @@ import { run } from './run.js'
 
 const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium'
 
+// The first window of a profile would also load the pages behind its address bar: two more renderers, for a bar that nobody types into.
 const args = [
+  '--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup',
   '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update',
   '--disable-sync', '--host-resolver-rules=MAP *.test 127.0.0.1, EXCLUDE 127.0.0.1, EXCLUDE localhost, MAP * ~NOTFOUND',
 ]
