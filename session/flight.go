@@ -59,7 +59,7 @@ func (n *Renewer) join(s *Session, audience string) *flight {
 		return f
 	}
 	f := &flight{done: make(chan struct{})}
-	f.err = n.begin(s.Grant.Provider, func(ctx context.Context) {
+	err := n.begin(s.Grant.Provider, func(ctx context.Context) {
 		if audience == "" {
 			f.s, f.err = n.renew(ctx, s)
 		} else {
@@ -72,7 +72,8 @@ func (n *Renewer) join(s *Session, audience string) *flight {
 		}
 		close(f.done)
 	})
-	if f.err != nil {
+	if err != nil {
+		f.err = err // only here: what has begun writes f itself
 		close(f.done)
 		return f
 	}
