@@ -240,6 +240,38 @@ func TestProxy_P8_NeverAnotherToken(t *testing.T) {
 			}
 		})
 	}
+	// An opaque token cannot be read, but one that comes twice is for two.
+	opaque := func(t *testing.T) (r *rig, b *browser, answers func(token string)) {
+		r = newRig(t, forEach("urn:own", toProvider(func(p *cloakroom.Provider) { p.Resource = []string{"urn:own"} })), fakeop.Opaque())
+		return r, r.browser().signIn(), func(token string) {
+			r.op.Tell(fakeop.All(fakeop.Tokens(fakeop.Set("access_token", token)), fakeop.Tokens(fakeop.Drop("id_token"))))
+		}
+	}
+	t.Run("an opaque token that is the session's own", func(t *testing.T) {
+		r, b, answers := opaque(t)
+		own := b.got("/own/x")
+		answers(own)
+		before := r.hits()
+		if p := b.fetch("GET", "/a/x"); p.Status != http.StatusBadGateway || r.hits() != before || !strings.Contains(r.logs.String(), "RFC 8707") {
+			t.Errorf("%d %s", p.Status, p.Body)
+		}
+		if b.got("/own/x") != own {
+			t.Error("the session has another token")
+		}
+	})
+	t.Run("one opaque token for every API", func(t *testing.T) {
+		r, b, answers := opaque(t)
+		answers("one-for-all")
+		before := r.hits()
+		var all sync.WaitGroup
+		for i := range 20 {
+			all.Go(func() { b.fetch("GET", []string{"/a/x", "/b/x"}[i%2]) })
+		}
+		all.Wait()
+		if n := r.hits() - before; n != 10 || !strings.Contains(r.logs.String(), "RFC 8707") {
+			t.Errorf("%d requests arrived, those for one API would be 10", n)
+		}
+	})
 	t.Run("there is no refresh token", func(t *testing.T) {
 		r := newRig(t, forEach("urn:own", nil), fakeop.Tokens(fakeop.Drop("refresh_token")))
 		b := r.browser().signIn()

@@ -97,21 +97,35 @@ func (n *Renewer) obtain(ctx context.Context, s *Session, audience string) (*Ses
 	if err != nil {
 		return nil, err
 	}
+	seen := &Session{ID: held.ID, LogID: held.LogID, Grant: held.Grant, Life: held.Life}
+	seen.Grant.Claims = nil
+	seen.Grant.Tokens = Tokens{Access: tokens.Access, Type: tokens.Type, Scope: tokens.Scope, Expires: tokens.Expires}
+	seen.Life.Renewed = time.Now()
+	seen.Bearer = BearerOf(seen)
 	provider, _ := n.provider(s.Grant.Provider)
-	if addresser, can := provider.(Addresser); !can || !n.meant(addresser.Addressees(tokens.Access, want), audience) {
+	addresser, can := provider.(Addresser)
+	if !can || !n.meant(addresser.Addressees(tokens.Access, want), audience) || !n.keep(held, seen, audience) {
 		e := Fail(ProviderLied, "get a token for one API", "it was to be for %q alone, and is for others", audience)
 		e.Hint = "the provider does not go by resource or audience at refresh (RFC 8707 §2.2): have it do so, or let one audience do for all routes"
 		return nil, e
 	}
-	now := time.Now()
-	seen := &Session{ID: held.ID, LogID: held.LogID, Grant: held.Grant, Life: held.Life}
-	seen.Grant.Claims = nil
-	seen.Grant.Tokens = Tokens{Access: tokens.Access, Type: tokens.Type, Scope: tokens.Scope, Expires: tokens.Expires}
-	seen.Life.Renewed = now
-	seen.Bearer = BearerOf(seen)
-	n.apiTokens.Put(tokenKey{s.ID, audience}, apiToken{seen, held.Grant.Tokens.Access, held.Life.Renewed}, weightOf(audience, held, seen), now)
 	n.record(ctx, audit.Narrowed, held, audience)
 	return seen, nil
+}
+
+// keep remembers what For returned for s, unless its access token is what s has for something else: of an opaque one nothing else tells.
+func (n *Renewer) keep(s, seen *Session, audience string) bool {
+	access, now := seen.Grant.Tokens.Access, seen.Life.Renewed
+	n.mu.Lock() // of two that come with the same token, one is first
+	defer n.mu.Unlock()
+	elsewhere := access == s.Grant.Tokens.Access || slices.ContainsFunc(n.audiences, func(name string) bool {
+		e, ok := n.apiTokens.Get(tokenKey{s.ID, name}, now)
+		return ok && name != audience && e.s != nil && e.s.Grant.Tokens.Access == access
+	})
+	if !elsewhere {
+		n.apiTokens.Put(tokenKey{s.ID, audience}, apiToken{seen, s.Grant.Tokens.Access, s.Life.Renewed}, weightOf(audience, s, seen), now)
+	}
+	return !elsewhere
 }
 
 // weightOf is about how many bytes an entry takes.
