@@ -100,6 +100,32 @@ func (d *denials) check(ctx context.Context, names []session.ID, created, now ti
 	return own, nil
 }
 
+// settled is check for an answer that must not speak over an end. Looking up several names takes its time, and one that was told of
+// meanwhile may be of the name that came first: then it looks again.
+func (d *denials) settled(ctx context.Context, names []session.ID, created, now time.Time) (verdict, error) {
+	before := make([]mark, len(names))
+	for range updateAttempts {
+		for i, name := range names {
+			before[i] = d.mark(name)
+		}
+		own, err := d.check(ctx, names, created, now, false)
+		if err != nil || d.unchanged(names, before) {
+			return own, err
+		}
+	}
+	return verdict{}, session.Fail(session.Unavailable, "look for a denial", "%d changes in a row", updateAttempts)
+}
+
+func (d *denials) unchanged(names []session.ID, since []mark) bool {
+	for i, name := range names {
+		same := false
+		if d.unlessChanged(name, since[i], func() { same = true }); !same {
+			return false
+		}
+	}
+	return true
+}
+
 // of returns the verdict on one name.
 func (d *denials) of(ctx context.Context, name session.ID, now time.Time, fresh bool) (verdict, error) {
 	known, ok := d.verdicts.GetIfPresent(name)

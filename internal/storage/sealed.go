@@ -384,7 +384,7 @@ func (c *Sealed) Write(w http.ResponseWriter, r *http.Request, s *session.Sessio
 	// The session may have ended while this request was under way, and its end, or a new login, has had its say about the
 	// cookies. A late answer must not speak over it.
 	now := time.Now()
-	v, err := c.denials.check(r.Context(), c.denials.namesOf(newest), newest.Life.Created, now, false)
+	v, err := c.denials.settled(r.Context(), c.denials.namesOf(newest), newest.Life.Created, now)
 	if err != nil || v.supersedes(newest, now) || !now.Before(c.lives.Ends(newest)) {
 		return
 	}

@@ -437,6 +437,51 @@ func TestSealed_S9_TheClockWasAhead(t *testing.T) {
 	})
 }
 
+// An answer looks under several names whether its session is over, which takes its time. Whenever an end comes in between, the browser gets
+// no cookie any more that the end has cleared.
+func TestSealed_S9_EndsWhileAnAnswerLooks(t *testing.T) {
+	for name, which := range map[string]func(*session.Session) session.Selector{
+		"this one":    func(s *session.Session) session.Selector { return session.Selector{ID: s.ID} },
+		"everywhere":  func(*session.Session) session.Selector { return session.Selector{Issuer: issuer, Subject: "ada"} },
+		"by provider": func(*session.Session) session.Selector { return session.Selector{Issuer: issuer, SID: "sid-1"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newProvider(time.Hour)
+				e := &ear{Store: memory.New(), mode: broken} // nothing is remembered: each look is a call
+				r := newSealedRig(t, p).replica(t.Context(), t, e)
+				looks := 4 // the handoff, and three names
+				for at := range looks {
+					gets, ended := 0, false
+					_, value := r.login(t, p.login())
+					s, err := r.use(value)
+					if err != nil {
+						t.Fatal(err)
+					}
+					again := *s
+					again.Carried = 0 // as if the browser did not have it yet
+					e.fail = func(op string) error {
+						if gets++; gets <= at || ended {
+							return nil
+						}
+						ended = true
+						_, err := r.storage.End(t.Context(), which(s))
+						return err
+					}
+					got := r.written(&again, "")
+					e.fail = nil
+					if !ended {
+						t.Fatalf("it looked %d times, not %d", gets, looks)
+					}
+					if got != "" {
+						t.Errorf("ended before look %d: the browser got a cookie", at+1)
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestSealed_S9_EndsElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProvider(time.Minute)
