@@ -255,8 +255,7 @@ func loginParam(name string, v value) error {
 func audience(v value) error { return proxy.CheckAudience(v.text) }
 
 func resource(v value) error {
-	u, err := url.Parse(v.text)
-	if err != nil || !u.IsAbs() || u.Fragment != "" {
+	if !oidc.IsResource(v.text) {
 		return fmt.Errorf("%s is no resource; it is an absolute URI without a fragment (RFC 8707 §2)", quote(v))
 	}
 	return nil

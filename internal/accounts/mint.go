@@ -54,11 +54,11 @@ func (a *Accounts) mint(account *Account, i issued) (session.Tokens, error) {
 	return session.Tokens{Access: token, Type: "Bearer", Refresh: i.Epoch, Expires: expires}, nil
 }
 
-// claimsOf is what a token says to an API.
+// claimsOf is what a token says to an API, beside its jti.
 func (a *Accounts) claimsOf(account *Account, i issued) map[string]any {
 	claims := map[string]any{
 		"iss": a.o.Tokens.Issuer, "sub": account.ID, "client_id": clientID, "aud": audienceOf(a.addressees(i)),
-		"iat": i.At, "exp": i.Expires, "auth_time": i.SignedIn, "jti": i.jti(),
+		"iat": i.At, "exp": i.Expires, "auth_time": i.SignedIn,
 	}
 	if a.o.Tokens.Session && i.Session != "" {
 		claims["sid"] = i.Session

@@ -26,7 +26,7 @@ const (
 // opaquePrefix tells our opaque tokens from others, and those who look for secrets in the wrong places what they have found.
 const opaquePrefix = "cloakroom_at_"
 
-// nameSize is how many random bytes a token's jti has.
+// nameSize is how many random bytes name a token: its jti begins with them.
 const nameSize = 16
 
 // issued is what an access token says, beside whose words it is.
@@ -42,7 +42,7 @@ type issued struct {
 	name []byte // random
 }
 
-// jti is the token's name as JWTs and APIs read it.
+// jti is the name of an opaque token, as APIs are told it.
 func (i issued) jti() string { return base64.RawURLEncoding.EncodeToString(i.name) }
 
 // opaque writes i as an opaque token: its name, and the rest sealed under that. Nothing is kept, so nothing has to be swept; and nothing
@@ -110,7 +110,9 @@ func (a *Accounts) active(ctx context.Context, token string) (map[string]any, er
 		if gone, err := a.db.revoked(ctx, i.jti(), i.Session); err != nil || gone {
 			return nil, err
 		}
-		return a.claimsOf(account, i), nil
+		claims := a.claimsOf(account, i)
+		claims["jti"] = i.jti()
+		return claims, nil
 	}
 	said, _ := issuer.Unverified(token).Audience()
 	ours := slices.IndexFunc(said, a.makes)

@@ -1,6 +1,5 @@
-// Package control is for those who run the gateway: they see who is signed in, and end sessions. What the command line changes in the database
-// of accounts it has take effect at once. Handler is the gateway's side,
-// behind a unix socket that Listen makes; Client is the program's.
+// Package control is for those who run the gateway: they see who is signed in, and end sessions, those of closed accounts at once. Handler is
+// the gateway's side, behind a unix socket that Listen makes; Client is the program's.
 package control
 
 import (
@@ -58,24 +57,17 @@ type Handler struct {
 	issuers []string
 	audit   audit.Sink
 	mux     *http.ServeMux
+
+	endClosed func(context.Context) error // nil: there are no accounts
 }
 
 // NewHandler returns a handler over a desk. A person is looked for at each of the issuers. endClosed ends the sessions of everybody whose
 // account is closed by now; nil: there are no accounts.
 func NewHandler(desk *session.Desk, issuers []string, sink audit.Sink, endClosed func(context.Context) error) *Handler {
-	h := &Handler{desk: desk, issuers: issuers, audit: sink, mux: http.NewServeMux()}
+	h := &Handler{desk: desk, issuers: issuers, audit: sink, mux: http.NewServeMux(), endClosed: endClosed}
 	h.mux.HandleFunc("GET /sessions", h.list)
 	h.mux.HandleFunc("DELETE /sessions", h.revoke)
-	h.mux.HandleFunc("DELETE "+closedPath, func(w http.ResponseWriter, r *http.Request) {
-		_, err := asked(r)
-		if err == nil && endClosed == nil {
-			err = session.Fail(session.NotFound, "", "this gateway has no accounts of its own")
-		}
-		if err == nil {
-			err = endClosed(r.Context())
-		}
-		answer(w, Ended{}, err)
-	})
+	h.mux.HandleFunc("DELETE "+closedPath, h.revokeClosed)
 	return h
 }
 
@@ -210,6 +202,18 @@ func (h *Handler) revokeUser(ctx context.Context, user string, issuers []string)
 		}
 	}
 	return sum, nil
+}
+
+// revokeClosed ends the sessions of everybody whose account is closed. Nobody is told how many they were: they may have ended by themselves.
+func (h *Handler) revokeClosed(w http.ResponseWriter, r *http.Request) {
+	_, err := asked(r)
+	if err == nil && h.endClosed == nil {
+		err = session.Fail(session.NotFound, "", "this gateway has no accounts of its own")
+	}
+	if err == nil {
+		err = h.endClosed(r.Context())
+	}
+	answer(w, Ended{}, err)
 }
 
 // answer says what was ended. Of what was ended before a failure the audit log has a record.

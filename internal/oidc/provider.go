@@ -159,7 +159,7 @@ func (o Options) check() error {
 		}
 	}
 	for _, r := range o.Resource {
-		if !isResource(r) {
+		if !IsResource(r) {
 			say("resource: %q is no absolute URI without fragment (RFC 8707 §2)", r)
 		}
 	}
@@ -184,8 +184,8 @@ func (o Options) check() error {
 	return errors.Join(wrong...)
 }
 
-// isResource reports whether a name is one that RFC 8707 §2 allows for an API.
-func isResource(name string) bool {
+// IsResource reports whether a name is one that RFC 8707 §2 allows for an API.
+func IsResource(name string) bool {
 	u, err := url.Parse(name)
 	return err == nil && u.IsAbs() && !strings.Contains(name, "#")
 }

@@ -57,10 +57,10 @@ func (p *Provider) Refresh(ctx context.Context, g session.Grant, want session.Wa
 
 // setAudience asks for a token for one API, in the words that the provider goes by: resource (RFC 8707 §2.2), audience, or both.
 func (p *Provider) setAudience(form url.Values, audience string) {
-	if p.o.Audience != "" || len(p.o.Resource) == 0 && !isResource(audience) {
+	if p.o.Audience != "" || len(p.o.Resource) == 0 && !IsResource(audience) {
 		form.Set("audience", audience)
 	}
-	if len(p.o.Resource) > 0 || p.o.Audience == "" && isResource(audience) {
+	if len(p.o.Resource) > 0 || p.o.Audience == "" && IsResource(audience) {
 		form.Set("resource", audience)
 	}
 }
