@@ -1,6 +1,6 @@
 // Package config reads a configuration: one YAML file, the environment and files with secrets become one [Config].
 //
-// Each option is declared once, in options.go: its key, its default, its meaning and its rules. The variable that goes before
+// Each option is declared once, in options.go or accounts.go: its key, its default, its meaning and its rules. The variable that goes before
 // it, its line in the reference and its errors come from there. A wrong file is answered with all of its mistakes, each with
 // the line it is in.
 package config

@@ -23,7 +23,7 @@ One YAML file. The smallest useful one is ` + "`url`, `keys`, one provider and i
 - Durations: ` + "`90s`, `30m`, `12h`, `7d`. Sizes: `65536`, `512KiB`, `32MiB`, `1GiB`" + `.
 - Anchors, aliases and tags of YAML are not used.
 
-This page is made from the declarations in ` + "`config/options.go`" + `.
+This page is made from the declarations in ` + "`config/options.go` and `config/accounts.go`" + `.
 `
 
 // Reference returns the page that lists every option, in Markdown.
