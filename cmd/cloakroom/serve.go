@@ -58,50 +58,21 @@ func serve(ctx context.Context, cfg *config.Config, logs *logs) (err error) {
 	for _, w := range cfg.Warnings {
 		logs.log.Warn(w)
 	}
-	var crypt *tls.Config
-	if cfg.TLS != (config.TLS{}) {
-		c, err := loadCertificate(cfg.TLS, logs.log)
-		if err != nil {
-			return err
-		}
-		go c.follow(ctx)
-		crypt = c.tls()
+	crypt, err := encryption(ctx, cfg.TLS, logs.log)
+	if err != nil {
+		return err
 	}
 	// The ports first: a second gateway is told so before it touches the store.
-	public, err := listen("listen", cfg.Listen)
+	at, err := openPorts(cfg, logs.log)
 	if err != nil {
 		return err
 	}
-	defer public.Close()
-	var private net.Listener
-	if cfg.Admin != "off" {
-		if private, err = listen("admin", cfg.Admin); err != nil {
-			return err
-		}
-		defer private.Close()
-	}
-	socket, err := controlSocket(cfg.Control, logs.log)
+	defer at.close()
+	closeStores, err := openStores(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	if socket != nil {
-		defer socket.Close()
-	}
-
-	store, closer, err := config.OpenStore(ctx, cfg.StoreDSN)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, closer.Close()) }()
-	cfg.Store = store
-	if cfg.Accounts != nil {
-		db, err := config.OpenAccounts(ctx, cfg.AccountsDSN)
-		if err != nil {
-			return err
-		}
-		defer db.Close()
-		cfg.Accounts.Database = db
-	}
+	defer func() { err = errors.Join(err, closeStores()) }()
 
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -114,15 +85,15 @@ func serve(ctx context.Context, cfg *config.Config, logs *logs) (err error) {
 
 	servers := newServers(logs.log)
 	duties := &admin{gateway: gateway}
-	if private != nil {
-		servers.start(private, onThisMachine(private.Addr(), duties.handler(metrics, cfg.PProf)), nil)
+	if at.private != nil {
+		servers.start(at.private, onThisMachine(at.private.Addr(), duties.handler(metrics, cfg.PProf)), nil)
 	}
-	if socket != nil {
-		servers.start(socket, gateway.Control(), nil)
+	if at.control != nil {
+		servers.start(at.control, gateway.Control(), nil)
 	}
-	front := servers.start(public, gateway, crypt)
+	front := servers.start(at.public, gateway, crypt)
 	front.RegisterOnShutdown(gateway.Drain)
-	logs.log.Info("serving", "url", cfg.URL, "listen", public.Addr().String(), "admin", addressOf(private), "control", addressOf(socket), "version", version())
+	logs.log.Info("serving", "url", cfg.URL, "listen", at.public.Addr().String(), "admin", addressOf(at.private), "control", addressOf(at.control), "version", version())
 
 	for running := true; running; {
 		select {
@@ -139,6 +110,69 @@ func serve(ctx context.Context, cfg *config.Config, logs *logs) (err error) {
 	servers.close()
 	logs.log.Info("stopped")
 	return err
+}
+
+// encryption is how the public port is encrypted, nil for not at all.
+func encryption(ctx context.Context, o config.TLS, log *slog.Logger) (*tls.Config, error) {
+	if o == (config.TLS{}) {
+		return nil, nil
+	}
+	c, err := loadCertificate(o, log)
+	if err != nil {
+		return nil, err
+	}
+	go c.follow(ctx)
+	return c.tls(), nil
+}
+
+// ports are where the gateway is reached: by browsers, and by those who run it, nil for not at all.
+type ports struct{ public, private, control net.Listener }
+
+func openPorts(cfg *config.Config, log *slog.Logger) (p ports, err error) {
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	if p.public, err = listen("listen", cfg.Listen); err != nil {
+		return p, err
+	}
+	if cfg.Admin != "off" {
+		if p.private, err = listen("admin", cfg.Admin); err != nil {
+			return p, err
+		}
+	}
+	p.control, err = controlSocket(cfg.Control, log)
+	return p, err
+}
+
+func (p ports) close() {
+	for _, l := range []net.Listener{p.control, p.private, p.public} {
+		if l != nil {
+			l.Close()
+		}
+	}
+}
+
+// openStores opens where sessions rest, and accounts of our own if there are any, and puts them into cfg. It returns what closes them.
+func openStores(ctx context.Context, cfg *config.Config) (func() error, error) {
+	store, closer, err := config.OpenStore(ctx, cfg.StoreDSN)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Store = store
+	if cfg.Accounts == nil {
+		return closer.Close, nil
+	}
+	db, err := config.OpenAccounts(ctx, cfg.AccountsDSN)
+	if err != nil {
+		return nil, errors.Join(err, closer.Close())
+	}
+	cfg.Accounts.Database = db
+	return func() error {
+		db.Close()
+		return closer.Close()
+	}, nil
 }
 
 // drain lets the requests in flight finish, and what they began.

@@ -183,12 +183,9 @@ func (s *Server) serve(raw net.Conn) {
 		_, encrypted := conn.(*tls.Conn)
 		switch strings.ToUpper(verb) {
 		case "EHLO", "HELO":
-			lines := []string{"postbox"}
+			say("250-postbox")
 			if !encrypted && !s.lies[NoTLS] {
-				lines = append(lines, "STARTTLS")
-			}
-			for _, one := range lines {
-				say("250-%s", one)
+				say("250-STARTTLS")
 			}
 			say("250 AUTH PLAIN")
 		case "STARTTLS":
@@ -196,9 +193,7 @@ func (s *Server) serve(raw net.Conn) {
 			conn = tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{s.cert}})
 			r = bufio.NewReader(conn)
 		case "AUTH":
-			_, text, _ := strings.Cut(rest, " ")
-			plain, err := base64.StdEncoding.DecodeString(text)
-			if err != nil || s.lies[BadPassword] || string(plain) != "\x00"+Username+"\x00"+Password {
+			if !s.knows(rest) {
 				say("535 no")
 				continue
 			}
@@ -216,23 +211,10 @@ func (s *Server) serve(raw net.Conn) {
 			say("250 ok")
 		case "DATA":
 			say("354 go on")
-			var text strings.Builder
-			for {
-				line, err := r.ReadString('\n')
-				if err != nil {
-					return
-				}
-				if line == ".\r\n" {
-					break
-				}
-				text.WriteString(strings.TrimPrefix(line, "."))
+			l.Encrypted = encrypted
+			if err := s.take(r, l); err != nil {
+				return
 			}
-			taken := l
-			taken.Encrypted = encrypted
-			if err := taken.read(text.String()); err != nil {
-				s.t.Errorf("a letter that cannot be read: %v", err)
-			}
-			s.letters <- taken
 			say("250 taken")
 		case "RSET", "NOOP":
 			say("250 ok")
@@ -243,6 +225,33 @@ func (s *Server) serve(raw net.Conn) {
 			say("500 what?")
 		}
 	}
+}
+
+// knows reports whether credentials are right.
+func (s *Server) knows(auth string) bool {
+	_, text, _ := strings.Cut(auth, " ")
+	plain, err := base64.StdEncoding.DecodeString(text)
+	return err == nil && !s.lies[BadPassword] && string(plain) == "\x00"+Username+"\x00"+Password
+}
+
+// take reads a letter up to the line with a dot alone.
+func (s *Server) take(r *bufio.Reader, l Letter) error {
+	var text strings.Builder
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		if line == ".\r\n" {
+			break
+		}
+		text.WriteString(strings.TrimPrefix(line, "."))
+	}
+	if err := l.read(text.String()); err != nil {
+		s.t.Errorf("a letter that cannot be read: %v", err)
+	}
+	s.letters <- l
+	return nil
 }
 
 func between(s string) string {

@@ -94,10 +94,10 @@ type row struct {
 // row checks a person, and says all that is wrong by the name of its field. id is for one who brings none.
 func (p *person) row(login, id string, now time.Time) (*row, error) {
 	r := &row{id: id, name: strings.TrimSpace(p.Name), hash: p.Hash, claims: "{}"}
-	var wrong []error
+	var wrong []string
 	bad := func(field string, err error) {
 		if err != nil {
-			wrong = append(wrong, fmt.Errorf("%s: %w", field, err))
+			wrong = append(wrong, field+": "+err.Error())
 		}
 	}
 	if p.Subject != "" {
@@ -105,26 +105,8 @@ func (p *person) row(login, id string, now time.Time) (*row, error) {
 			bad("sub", fmt.Errorf("it is no more than %d printable ASCII characters without spaces", mostSubject))
 		}
 	}
-	for _, one := range []struct {
-		kind, text string
-		typed, key *any
-	}{{LoginEmail, p.Email, &r.email, &r.emailKey}, {LoginUsername, p.Username, &r.username, &r.usernameKey}} {
-		text := strings.TrimSpace(one.text)
-		if text == "" {
-			if one.kind == login {
-				bad(one.kind, errors.New("it is missing, and what people sign in with"))
-			}
-			continue
-		}
-		key, err := keyOf(one.kind, text)
-		if err != nil {
-			bad(one.kind, errors.Unwrap(err))
-		}
-		*one.typed, *one.key = text, key
-		if one.kind == login {
-			r.identifier, r.key = text, key
-		}
-	}
+	bad(LoginEmail, r.identify(login, LoginEmail, p.Email, &r.email, &r.emailKey))
+	bad(LoginUsername, r.identify(login, LoginUsername, p.Username, &r.username, &r.usernameKey))
 	if !goodName(r.name) {
 		bad("name", fmt.Errorf("it has more than %d bytes, or is not printable", mostDisplayName))
 	}
@@ -159,13 +141,29 @@ func (p *person) row(login, id string, now time.Time) (*row, error) {
 	sum := sha256.Sum256(text)
 	r.digest = sum[:16]
 	if len(wrong) > 0 {
-		texts := make([]string, len(wrong))
-		for i, err := range wrong {
-			texts[i] = err.Error()
-		}
-		return nil, errors.New(strings.Join(texts, "; "))
+		return nil, errors.New(strings.Join(wrong, "; "))
 	}
 	return r, nil
+}
+
+// identify takes what a person is called by, of one kind, as it was typed and as it is looked up. login is the kind that they sign in with.
+func (r *row) identify(login, kind, text string, typed, looked *any) error {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		if kind == login {
+			return errors.New("it is missing, and what people sign in with")
+		}
+		return nil
+	}
+	key, err := keyOf(kind, text)
+	if err != nil {
+		return errors.Unwrap(err)
+	}
+	*typed, *looked = text, key
+	if kind == login {
+		r.identifier, r.key = text, key
+	}
+	return nil
 }
 
 // reader makes a person of a line. A whole line ended with a line end.

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom"
@@ -47,39 +48,12 @@ func Run(ctx context.Context, o Options, ready func(url string)) error {
 	if err := o.complete(); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return fmt.Errorf("demo: %w", err)
-	}
-	// The store is first: it is locked by the one process that serves it, and so is everything beside it.
-	store, err := sqlite.Open(ctx, filepath.Join(o.Dir, "demo.db"))
-	if session.CodeOf(err) == session.Unavailable {
-		err = &session.Error{Code: session.Unavailable, Err: err, Hint: "if another demonstration runs, end it, or give this one a folder of its own: --dir FOLDER"}
-	}
+	kept, err := openFolder(ctx, o)
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
-	defer store.Close()
-	l, err := openLedger(filepath.Join(o.Dir, "demo.json"), cloakroom.NewKey)
-	if err != nil {
-		return fmt.Errorf("demo: %w", err)
-	}
-	app, err := os.MkdirTemp("", "cloakroom-demo-*")
-	if err != nil {
-		return fmt.Errorf("demo: %w", err)
-	}
-	defer os.RemoveAll(app)
-	if err := unpack(app, !o.Accounts); err != nil {
-		return fmt.Errorf("demo: unpack the page: %w", err)
-	}
-
-	var people *sql.DB
-	if o.Accounts {
-		if people, err = openPeople(ctx, o); err != nil {
-			return fmt.Errorf("demo: %w", err)
-		}
-		defer people.Close()
-	}
-	s, err := listen(o, l)
+	defer kept.close()
+	s, err := listen(o, kept.ledger)
 	if err != nil {
 		return err
 	}
@@ -90,28 +64,12 @@ func Run(ctx context.Context, o Options, ready func(url string)) error {
 	}
 	events := newJournal(ctx.Done())
 	client := relyingParty{
-		id: "cloakroom-demo", secret: l.page.ClientSecret,
+		id: "cloakroom-demo", secret: kept.ledger.page.ClientSecret,
 		redirect: s.url + "/auth/callback", signedOut: []string{s.url + "/auth/signed-out"},
 	}
-	routes := append([]cloakroom.Route{{Path: "/api/", Upstream: "http://" + s.api[0].Addr().String()}}, routesTo(app, !o.Accounts)...)
 	gateways := &house{laboratory: !o.Accounts, accounts: o.Accounts, build: func(m Mode) (*cloakroom.Gateway, error) {
-		cfg := cloakroom.Config{
-			URL:   s.url,
-			Keys:  []string{l.page.GatewayKey},
-			Store: store,
-			Providers: map[string]cloakroom.Provider{
-				"demo": {Issuer: s.issuer, ClientID: client.id, ClientSecret: client.secret},
-			},
-			Cookie:    cloakroom.CookieOptions{Storage: m.Storage},
-			Tokens:    cloakroom.TokenOptions{Delivery: m.Delivery},
-			Guard:     cloakroom.GuardOptions{CSRF: m.CSRF},
-			Endpoints: cloakroom.EndpointOptions{SignedOut: "/", LoginsPer: 600}, // the laboratory signs in often
-			Routes:    routes,
-			Observe:   cloakroom.Observe{Log: o.Log, Audit: audit.Tee(events, audit.Log(o.Log))},
-		}
-		if o.Accounts {
-			withPeople(&cfg, people, o)
-		}
+		cfg := kept.config(o, m, s, client)
+		cfg.Observe = cloakroom.Observe{Log: o.Log, Audit: audit.Tee(events, audit.Log(o.Log))}
 		// The gateway outlives ctx by the requests that are in flight then.
 		return cloakroom.New(context.WithoutCancel(ctx), cfg)
 	}}
@@ -123,9 +81,9 @@ func Run(ctx context.Context, o Options, ready func(url string)) error {
 		issuer, fetch = s.url+"/auth", atFront(s)
 	}
 	keys := &remoteKeys{url: issuer + "/jwks", client: fetch}
-	p := newProvider(s.issuer, client, o.AccessToken, l, events.note)
+	p := newProvider(s.issuer, client, o.AccessToken, kept.ledger, events.note)
 	behind := newAPI(verifier{issuer: issuer, keys: keys.find}, tokenCookiesOf(base), ctx.Done())
-	lab := newLab(s, base, gateways, p, behind, filepath.Join(o.Dir, "demo.db"))
+	lab := newLab(s, base, gateways, p, behind, kept.path)
 	signIn := p.handler(lab.Enter)
 	if o.Accounts {
 		signIn = http.NotFoundHandler()
@@ -138,6 +96,83 @@ func Run(ctx context.Context, o Options, ready func(url string)) error {
 		baseline: lab.BaselineApp(),
 		drained:  gateways.close,
 	}, func() { ready(s.url) })
+}
+
+// folder is what a demonstration has on its disk.
+type folder struct {
+	path   string // of the store
+	store  session.Store
+	ledger *ledger
+	app    string  // a folder with the page, as long as the demonstration runs
+	people *sql.DB // nil: they are the provider's
+
+	undo []func() // closes what is open, the last one first
+}
+
+func openFolder(ctx context.Context, o Options) (f *folder, err error) {
+	f = &folder{path: filepath.Join(o.Dir, "demo.db")}
+	defer func() {
+		if err != nil {
+			f.close()
+		}
+	}()
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return f, err
+	}
+	// The store is first: it is locked by the one process that serves it, and so is everything beside it.
+	store, err := sqlite.Open(ctx, f.path)
+	if session.CodeOf(err) == session.Unavailable {
+		err = &session.Error{Code: session.Unavailable, Err: err, Hint: "if another demonstration runs, end it, or give this one a folder of its own: --dir FOLDER"}
+	}
+	if err != nil {
+		return f, err
+	}
+	f.store, f.undo = store, append(f.undo, func() { store.Close() })
+	if f.ledger, err = openLedger(filepath.Join(o.Dir, "demo.json"), cloakroom.NewKey); err != nil {
+		return f, err
+	}
+	if f.app, err = os.MkdirTemp("", "cloakroom-demo-*"); err != nil {
+		return f, err
+	}
+	f.undo = append(f.undo, func() { os.RemoveAll(f.app) })
+	if err := unpack(f.app, !o.Accounts); err != nil {
+		return f, fmt.Errorf("unpack the page: %w", err)
+	}
+	if !o.Accounts {
+		return f, nil
+	}
+	if f.people, err = openPeople(ctx, o); err != nil {
+		return f, err
+	}
+	f.undo = append(f.undo, func() { f.people.Close() })
+	return f, nil
+}
+
+func (f *folder) close() {
+	for _, undo := range slices.Backward(f.undo) {
+		undo()
+	}
+}
+
+// config is that of a gateway in one of its modes.
+func (f *folder) config(o Options, m Mode, s sockets, client relyingParty) cloakroom.Config {
+	cfg := cloakroom.Config{
+		URL:   s.url,
+		Keys:  []string{f.ledger.page.GatewayKey},
+		Store: f.store,
+		Providers: map[string]cloakroom.Provider{
+			"demo": {Issuer: s.issuer, ClientID: client.id, ClientSecret: client.secret},
+		},
+		Cookie:    cloakroom.CookieOptions{Storage: m.Storage},
+		Tokens:    cloakroom.TokenOptions{Delivery: m.Delivery},
+		Guard:     cloakroom.GuardOptions{CSRF: m.CSRF},
+		Endpoints: cloakroom.EndpointOptions{SignedOut: "/", LoginsPer: 600}, // the laboratory signs in often
+		Routes:    append([]cloakroom.Route{{Path: "/api/", Upstream: "http://" + s.api[0].Addr().String()}}, routesTo(f.app, !o.Accounts)...),
+	}
+	if o.Accounts {
+		withPeople(&cfg, f.people, o)
+	}
+	return cfg
 }
 
 func (o *Options) complete() error {

@@ -67,14 +67,52 @@ func listen(o Options, l *ledger) (s sockets, err error) {
 		}
 	}
 	s.front = []net.Listener{front}
-	host, _, err := net.SplitHostPort(o.Listen)
+	base, err := s.own(o)
 	if err != nil {
 		return s, err
 	}
-	port := front.Addr().(*net.TCPAddr).Port
+	other := "localhost" // a name of this machine that is not the gateway's
+	if base.Hostname() == "localhost" {
+		other = "127.0.0.1"
+	}
+	if s.provider, err = listenAgain(l, portOf(front)+1, o.Log); err != nil {
+		return s, err
+	}
+	s.issuer = "http://" + net.JoinHostPort(other, strconv.Itoa(portOf(s.provider[0])))
+	api, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return s, err
+	}
+	s.api = []net.Listener{api}
+	if s.attacker, err = listenTwice(0); err != nil {
+		return s, err
+	}
+	if s.baseline, err = listenTwice(0); err != nil {
+		return s, err
+	}
+	at := func(name string, l []net.Listener) *url.URL {
+		return &url.URL{Scheme: base.Scheme, Host: net.JoinHostPort(name, strconv.Itoa(portOf(l[0])))}
+	}
+	// The attacker goes by two names at one address: a sibling of the app, and one on another site. Where there are no names, over
+	// http, another port of the app's own host is the sibling: sites have no ports, origins have.
+	s.sibling = at(cmp.Or(o.Sibling, base.Hostname()), s.attacker)
+	s.foreign = at(cmp.Or(o.Foreign, other), s.attacker)
+	s.bare = at(base.Hostname(), s.baseline)
+	return s, nil
+}
+
+func portOf(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
+
+// own says what browsers call the gateway, and with https reads its certificate.
+func (s *sockets) own(o Options) (*url.URL, error) {
+	host, _, err := net.SplitHostPort(o.Listen)
+	if err != nil {
+		return nil, err
+	}
 	if o.Accounts && net.ParseIP(host) != nil {
 		host = "localhost" // browsers make passkeys for a name only
 	}
+	port := portOf(s.front[0])
 	s.url = "http://" + net.JoinHostPort(host, strconv.Itoa(port))
 	if port == 80 {
 		s.url = "http://" + host
@@ -84,64 +122,41 @@ func listen(o Options, l *ledger) (s sockets, err error) {
 	}
 	base, err := url.Parse(s.url)
 	if err != nil || base.Host == "" || base.Path != "" {
-		return s, &session.Error{Code: session.BadRequest, Op: "demo", Err: fmt.Errorf("the url %q is not scheme://host:port", s.url)}
+		return nil, &session.Error{Code: session.BadRequest, Op: "demo", Err: fmt.Errorf("the url %q is not scheme://host:port", s.url)}
 	}
 	if base.Scheme == "https" {
 		pair, err := tls.LoadX509KeyPair(o.TLSCert, o.TLSKey)
 		if err != nil {
-			return s, &session.Error{Code: session.BadRequest, Op: "demo", Err: err, Hint: "an https url needs --tls-cert and --tls-key"}
+			return nil, &session.Error{Code: session.BadRequest, Op: "demo", Err: err, Hint: "an https url needs --tls-cert and --tls-key"}
 		}
 		s.certificate = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
 	}
+	return base, nil
+}
 
+// listenAgain listens at the port of the last start. The first time it tries next, then any; so it does where the port is taken.
+func listenAgain(l *ledger, next int, log *slog.Logger) (listeners []net.Listener, err error) {
 	old := l.page.Port
-	candidates := []int{old, port + 1, 0, 0, 0} // 0: any
+	candidates := []int{old, next, 0, 0, 0} // 0: any
 	if old == 0 {
 		candidates = candidates[1:]
 	}
 	for _, candidate := range candidates {
-		if s.provider, err = listenTwice(candidate); err == nil {
+		if listeners, err = listenTwice(candidate); err == nil {
 			break
 		}
 	}
 	if err != nil {
-		return s, err
+		return nil, err
 	}
-	now := s.provider[0].Addr().(*net.TCPAddr).Port
-	if now != old {
-		if old != 0 {
-			o.Log.Warn("the demo provider's port is taken: who is signed in must sign in again", "port", old)
-		}
-		if err := l.setPort(now); err != nil {
-			return s, err
-		}
+	now := portOf(listeners[0])
+	if now == old {
+		return listeners, nil
 	}
-	name := "localhost"
-	if base.Hostname() == "localhost" {
-		name = "127.0.0.1"
+	if old != 0 {
+		log.Warn("the demo provider's port is taken: who is signed in must sign in again", "port", old)
 	}
-	s.issuer = "http://" + net.JoinHostPort(name, strconv.Itoa(now))
-
-	api, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return s, err
-	}
-	s.api = []net.Listener{api}
-	// The attacker goes by two names at one address: a sibling of the app, and one on another site. Where there are no names, over
-	// http, another port of the app's own host is the sibling: sites have no ports, origins have.
-	if s.attacker, err = listenTwice(0); err != nil {
-		return s, err
-	}
-	if s.baseline, err = listenTwice(0); err != nil {
-		return s, err
-	}
-	at := func(name string, l []net.Listener) *url.URL {
-		return &url.URL{Scheme: base.Scheme, Host: net.JoinHostPort(name, strconv.Itoa(l[0].Addr().(*net.TCPAddr).Port))}
-	}
-	s.sibling = at(cmp.Or(o.Sibling, base.Hostname()), s.attacker)
-	s.foreign = at(cmp.Or(o.Foreign, name), s.attacker)
-	s.bare = at(base.Hostname(), s.baseline)
-	return s, nil
+	return listeners, l.setPort(now)
 }
 
 // listenTwice listens on both of this machine's own addresses, because browsers try either for "localhost". A machine without
@@ -151,7 +166,7 @@ func listenTwice(port int) ([]net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	six, err := net.Listen("tcp", net.JoinHostPort("::1", strconv.Itoa(four.Addr().(*net.TCPAddr).Port)))
+	six, err := net.Listen("tcp", net.JoinHostPort("::1", strconv.Itoa(portOf(four))))
 	switch {
 	case err == nil:
 		return []net.Listener{four, six}, nil

@@ -25,21 +25,6 @@ func power[P any](t *testing.T, s session.Store) P {
 
 func find(t *testing.T, s session.Store) {
 	index := power[session.Index](t, s)
-	// living returns the ids that key finds. Find may name the dead; whoever asks looks at Expires, so does this.
-	living := func(key session.Key) []session.ID {
-		t.Helper()
-		found, err := index.Find(t.Context(), key, session.ID{}, 10)
-		if err != nil {
-			t.Fatalf("Find: %v", err)
-		}
-		var ids []session.ID
-		for _, rec := range found {
-			if time.Now().Before(rec.Expires) {
-				ids = append(ids, rec.ID)
-			}
-		}
-		return ids
-	}
 	want := func(what string, key session.Key, recs ...session.Record) {
 		t.Helper()
 		var ids []session.ID
@@ -47,7 +32,7 @@ func find(t *testing.T, s session.Store) {
 			ids = append(ids, rec.ID)
 		}
 		slices.SortFunc(ids, func(a, b session.ID) int { return bytes.Compare(a[:], b[:]) })
-		if got := living(key); !slices.Equal(got, ids) {
+		if got := living(t, index, key); !slices.Equal(got, ids) {
 			t.Errorf("%s: found %d records, want %d certain ones", what, len(got), len(ids))
 		}
 	}
@@ -87,6 +72,22 @@ func find(t *testing.T, s session.Store) {
 	}
 	want("the key of a deleted record", person)
 	want("the other key of a deleted record", laptop, moved)
+}
+
+// living returns the ids that key finds. Find may name the dead; whoever asks looks at Expires, so does this.
+func living(t *testing.T, index session.Index, key session.Key) []session.ID {
+	t.Helper()
+	found, err := index.Find(t.Context(), key, session.ID{}, 10)
+	if err != nil {
+		t.Fatalf("Find: %v", err)
+	}
+	var ids []session.ID
+	for _, rec := range found {
+		if time.Now().Before(rec.Expires) {
+			ids = append(ids, rec.ID)
+		}
+	}
+	return ids
 }
 
 // findMany is for a key of many records: a person with a session for each visit. Others' records lie between.

@@ -69,6 +69,15 @@ type cell struct {
 	out    bool // the tab was told to do the next one
 }
 
+// told is to make the cell's next stop.
+func (c *cell) told() told {
+	t := told{Do: fmt.Sprintf("%s/%d", c.id, c.made)}
+	if tell := c.attack.stops[c.made].tell; tell != nil {
+		t.With = tell()
+	}
+	return t
+}
+
 // leave is what the tab does at the end of a visit: it signs out.
 const leave = "leave/0"
 
@@ -181,11 +190,7 @@ func (r *run) next(ctx context.Context, at place, q *http.Request) told {
 			return told{Go: r.lab.page(c.attack.stops[c.made].at, r)}
 		default:
 			c.out = true
-			t := told{Do: fmt.Sprintf("%s/%d", c.id, c.made)}
-			if tell := c.attack.stops[c.made].tell; tell != nil {
-				t.With = tell()
-			}
-			return t
+			return c.told()
 		}
 	}
 	// Best effort: the page shows how the gateway is set.
