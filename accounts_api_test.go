@@ -254,6 +254,7 @@ func TestAccountsAPI_RegisterOff(t *testing.T) {
 
 // Who knows the current password changes it: the other sessions end, this one goes on under a new ticket.
 func TestAccountsAPI_U8_ChangePassword(t *testing.T) {
+	t.Parallel()
 	const next = "quite another phrase"
 	r := newRig(t, withAccounts(t, nil))
 	b := r.browser().enrolled()

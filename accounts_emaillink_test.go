@@ -89,6 +89,7 @@ func fieldOf(t *testing.T, p *page, name string) string {
 
 // A mailed link signs in once, in the browser that asked for it and in any other, which is told. Opening it spends nothing.
 func TestEmailLink_U9_Link(t *testing.T) {
+	t.Parallel()
 	r, mail := byMail(t)
 	for _, elsewhere := range []bool{false, true} {
 		asking := r.browser()

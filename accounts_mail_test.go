@@ -66,6 +66,7 @@ func (b *browser) fromMail(link string) *page { b.t.Helper(); return b.navigate(
 
 // Who forgot the password sets a new one by a mailed link. All sessions end, and nobody is signed in by it.
 func TestMail_U9_ForgottenPassword(t *testing.T) {
+	t.Parallel()
 	r, mail := withMail(t, nil)
 	b, other := r.browser().join(), r.browser()
 	other.sendJSON("/auth/login", adas(adasPassword))

@@ -17,7 +17,6 @@ import (
 // What people do with accounts is the same where these are in PostgreSQL. make test-all runs all tests of this package so.
 func TestAccounts_OverPostgreSQL(t *testing.T) {
 	postgrestest.Running(t)
-	t.Setenv("CLOAKROOM_TEST_ACCOUNTS", "postgres")
 	for _, v := range []struct {
 		name string
 		play func(*testing.T)
@@ -43,6 +42,7 @@ func TestAccounts_OverPostgreSQL(t *testing.T) {
 // Two gateways share the accounts: each knows whom the other has registered, takes up its sessions, and what is changed at one holds at
 // the other.
 func TestAccounts_TwoReplicas(t *testing.T) {
+	t.Parallel()
 	path, key := filepath.Join(t.TempDir(), "accounts.db"), cloakroom.NewKey()
 	var store session.Store
 	replica := func() *rig {
@@ -90,6 +90,7 @@ func TestAccounts_TwoReplicas(t *testing.T) {
 
 // While the database is away, who is signed in goes on, nobody signs in, and the probe says why. Afterwards all is well again.
 func TestAccounts_G4_PostgreSQLIsAway(t *testing.T) {
+	t.Parallel()
 	wire := postgrestest.NewWire(t)
 	r := newRig(t, withAccounts(t, func(c *cloakroom.Config) { c.Accounts.Database = postgrestest.Open(t, wire.DSN()) }))
 	b := r.browser().join()

@@ -54,10 +54,11 @@ func people(t *testing.T) *cloakroom.Accounts {
 	}
 }
 
-// accountsFile opens the accounts in a file, or with CLOAKROOM_TEST_ACCOUNTS=postgres those of a schema in its place.
+// accountsFile opens the accounts in a file, or those of a schema in its place: with CLOAKROOM_TEST_ACCOUNTS=postgres, and for what
+// TestAccounts_OverPostgreSQL plays.
 func accountsFile(t *testing.T, path string) *sql.DB {
 	t.Helper()
-	if os.Getenv("CLOAKROOM_TEST_ACCOUNTS") == "postgres" {
+	if os.Getenv("CLOAKROOM_TEST_ACCOUNTS") == "postgres" || strings.HasPrefix(t.Name(), "TestAccounts_OverPostgreSQL/") {
 		dsn, known := schemas.Load(path)
 		if !known {
 			dsn = postgrestest.Schema(t)
@@ -185,6 +186,7 @@ func (g toGateway) RoundTrip(req *http.Request) (*http.Response, error) {
 // With accounts and no provider, people register and sign in on pages of ours, and the API gets a JWT that any library verifies from
 // our published keys.
 func TestAccounts_U11_RegisterSignInAndVerify(t *testing.T) {
+	t.Parallel()
 	for _, algorithm := range []string{"ES256", "EdDSA", "RS256"} {
 		t.Run(algorithm, func(t *testing.T) {
 			r := newRig(t, withAccounts(t, func(c *cloakroom.Config) { c.Accounts.Tokens.Algorithm = algorithm }))
@@ -289,6 +291,7 @@ func TestAccounts_PublishedDocuments(t *testing.T) {
 
 // A wrong password, an unknown address and one that cannot be are the same page. It keeps the address, never the password.
 func TestAccounts_U6_WrongIsOnePage(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, withAccounts(t, nil))
 	r.browser().join()
 	b := r.browser()
@@ -416,6 +419,7 @@ func TestAccounts_U10_CrossSiteFormIsRefused(t *testing.T) {
 
 // A login always begins another session, and the one before it is over.
 func TestAccounts_CB9_NewSessionAtLogin(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, withAccounts(t, nil))
 	b := r.browser().join()
 	old := b.copy()
@@ -472,6 +476,7 @@ func TestAccounts_BeginningAgainIsLimited(t *testing.T) {
 
 // Somebody who is disabled is out at the next request, in every browser, and cannot come back.
 func TestAccounts_T7_DisabledIsOutAtOnce(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "accounts.db")
 	r := newRig(t, withAccounts(t, func(c *cloakroom.Config) { c.Accounts.Database = accountsFile(t, path) }))
 	first := r.browser().join()

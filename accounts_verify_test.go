@@ -132,6 +132,7 @@ func TestVerify_U6_RegisteringTellsNothing(t *testing.T) {
 
 // Of several links for one address, used at the same instant, exactly one makes the account.
 func TestVerify_U9_OneOfManyWins(t *testing.T) {
+	t.Parallel()
 	r, mail, people := verifying(t)
 	const many = 3
 	browsers, pages := make([]*browser, many), make([]*page, many)
@@ -205,6 +206,7 @@ func TestVerify_RefusedRegistrations(t *testing.T) {
 
 // Who wants another address proves the password first, and the address by a link. All sessions end, and the old address is told.
 func TestVerify_U8_ChangeAddress(t *testing.T) {
+	t.Parallel()
 	const moved = "Ada.King@example.com"
 	r, mail := withMail(t, nil)
 	b := r.browser().enrolled()

@@ -235,6 +235,7 @@ func (s *slowStore) Scan(ctx context.Context, after session.ID, n int) ([]sessio
 
 // A list begins before its end is known, and one that is cut short says so.
 func TestControl_ListsStream(t *testing.T) {
+	t.Parallel()
 	for _, fail := range []error{nil, session.Fail(session.Unavailable, "scan records", "the disk is gone")} {
 		store := &slowStore{wait: make(chan struct{}), fail: fail}
 		r := newRig(t, func(c *cloakroom.Config) {

@@ -38,7 +38,8 @@ func (b *browser) csrfToken() string {
 }
 
 func TestCSRF_X8_TokenOfTheSession(t *testing.T) {
-	r := newRig(t, byCSRF("token"), fakeop.AccessLifetime(time.Second))
+	t.Parallel()
+	r := newRig(t, byCSRF("token"), fakeop.AccessLifetime(short))
 	b, other := r.browser().signIn(), r.browser().signIn()
 	token, hits := b.csrfToken(), r.hits()
 	if len(token) < 40 || other.csrfToken() == token {
@@ -57,7 +58,7 @@ func TestCSRF_X8_TokenOfTheSession(t *testing.T) {
 		}
 	}
 	refuse("at once")
-	time.Sleep(1100 * time.Millisecond) // real sockets: the access token expires in real time
+	r.outlive()
 	refuse("when the access token is over")
 	if r.hits() != hits || r.op.Refreshes() != 0 || r.count(audit.Refused) != 2*len(wrong) {
 		t.Errorf("X10: %d requests reached the API, %d the provider, %d were noted", r.hits()-hits, r.op.Refreshes(), r.count(audit.Refused))
@@ -127,35 +128,40 @@ func TestCSRF_X8_TossedPair(t *testing.T) {
 // The token is the same in every tab, on every replica, with every key that was added, wherever sessions rest; and it does not change
 // when the ticket does.
 func TestCSRF_X8_StaysForTheSession(t *testing.T) {
+	t.Parallel()
 	for _, storage := range []string{"store", "sealed"} {
-		var cfg cloakroom.Config
-		r := newRig(t, func(c *cloakroom.Config) { byCSRF("token")(c); c.Cookie.Storage = storage; cfg = *c }, fakeop.AccessLifetime(time.Second))
-		b := r.browser().signIn()
-		token, tab := b.csrfToken(), b.copy()
-		if tab.csrfToken() != token {
-			t.Errorf("%s: another tab has another", storage)
-		}
-		cfg.Keys = append([]string{cloakroom.NewKey()}, cfg.Keys...)
-		replica, err := cloakroom.New(t.Context(), cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = replica.Close(context.Background()) })
-		server := httptest.NewServer(replica)
-		t.Cleanup(server.Close)
-		there := b.copy()
-		there.r = &rig{t: t, server: server, op: r.op}
-		if p := there.write("/api/notes", token); p.Status != http.StatusOK || there.csrfToken() != token {
-			t.Errorf("%s: on a replica with a newer key: %d %s", storage, p.Status, p.Body)
-		}
-		time.Sleep(1100 * time.Millisecond) // real sockets: the access token expires in real time
-		if p := b.write("/api/notes", token); p.Status != http.StatusOK || r.op.Refreshes() == 0 || b.csrfToken() != token {
-			t.Errorf("%s: after a renewal: %d %s", storage, p.Status, p.Body)
-		}
+		t.Run(storage, func(t *testing.T) {
+			t.Parallel()
+			var cfg cloakroom.Config
+			r := newRig(t, func(c *cloakroom.Config) { byCSRF("token")(c); c.Cookie.Storage = storage; cfg = *c }, fakeop.AccessLifetime(short))
+			b := r.browser().signIn()
+			token, tab := b.csrfToken(), b.copy()
+			if tab.csrfToken() != token {
+				t.Error("another tab has another")
+			}
+			cfg.Keys = append([]string{cloakroom.NewKey()}, cfg.Keys...)
+			replica, err := cloakroom.New(t.Context(), cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = replica.Close(context.Background()) })
+			server := httptest.NewServer(replica)
+			t.Cleanup(server.Close)
+			there := b.copy()
+			there.r = &rig{t: t, server: server, op: r.op}
+			if p := there.write("/api/notes", token); p.Status != http.StatusOK || there.csrfToken() != token {
+				t.Errorf("on a replica with a newer key: %d %s", p.Status, p.Body)
+			}
+			r.outlive()
+			if p := b.write("/api/notes", token); p.Status != http.StatusOK || r.op.Refreshes() == 0 || b.csrfToken() != token {
+				t.Errorf("after a renewal: %d %s", p.Status, p.Body)
+			}
+		})
 	}
 }
 
 func TestCSRF_X7_PlainForms(t *testing.T) {
+	t.Parallel()
 	const kind = "application/x-www-form-urlencoded"
 	multi := func(fields string) (string, string) {
 		body := ""

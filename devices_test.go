@@ -283,6 +283,7 @@ func TestDevices_CSRFToken(t *testing.T) {
 
 // A person who signs in again and again has a list that ends.
 func TestDevices_TheListIsBounded(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, func(c *cloakroom.Config) { inStore(c); c.Endpoints.LoginsPer = 1000 })
 	b := r.browser().signIn()
 	for range 230 {

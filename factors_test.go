@@ -120,6 +120,7 @@ func TestFactors_U8_U13_SetUp(t *testing.T) {
 
 // The password leads to the second step and to nothing else. A code is good once; a recovery code stands in for it.
 func TestFactors_U13_TwoSteps(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, withAccounts(t, nil))
 	phone, codes := r.browser().join().setsUp()
 	b := r.browser()

@@ -160,6 +160,7 @@ func TestIntrospection_U11_WhoMayAsk(t *testing.T) {
 
 // A token is over at once for those who ask: revoked by an API, or with its session.
 func TestRevocation_U11_EndsATokenAtOnce(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, bySwitch(t, "opaque"))
 	active := func(token string) bool {
 		t.Helper()

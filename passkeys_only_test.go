@@ -43,6 +43,7 @@ func (b *browser) shows(d *device, p *page) *page {
 
 // A person registers with a passkey alone, and has no password: none signs in. What a password shows otherwise, a passkey does.
 func TestPasskeyOnly_U8_U13_RegisterAndChange(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, withPasskeys(t, func(c *cloakroom.Config) { c.Endpoints.Claims = []string{"amr", "email"} }))
 	b, phone, spare := r.browser(), newDevice(), newDevice()
 	if p := b.registers(phone, adasAddress); p.URL != "/page/" || p.Status != http.StatusOK {

@@ -106,6 +106,7 @@ func (b *browser) enters(d *device) *page {
 // A person makes two passkeys, after the password, and signs in with either without saying who they are. What signs in is told to the
 // application; script comes from our own origin alone.
 func TestPasskeys_U8_U13_MakeAndSignIn(t *testing.T) {
+	t.Parallel()
 	for _, csrf := range []string{"origin", "header", "token"} {
 		t.Run(csrf, func(t *testing.T) {
 			r := newRig(t, withPasskeys(t, func(c *cloakroom.Config) {

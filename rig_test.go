@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"flag"
 	"io"
 	"log/slog"
 	"maps"
@@ -14,7 +13,6 @@ import (
 	"net/url"
 	"os"
 	"regexp"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,19 +25,13 @@ import (
 	"github.com/cloakroom-go/cloakroom"
 	"github.com/cloakroom-go/cloakroom/audit"
 	"github.com/cloakroom-go/cloakroom/conformance/fakeop"
+	"github.com/cloakroom-go/cloakroom/conformance/sidebyside"
 	"github.com/cloakroom-go/cloakroom/store/memory"
 )
 
 const appURL = "https://app.example.com"
 
-// TestMain lets more tests run at once than there are cores: those that do mostly wait, for a token to be over or a connection to end.
-func TestMain(m *testing.M) {
-	flag.Parse()
-	if err := flag.Set("test.parallel", strconv.Itoa(8*runtime.GOMAXPROCS(0))); err != nil {
-		panic(err)
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { os.Exit(sidebyside.Run(m)) }
 
 // resting is where the rig's sessions rest, unless a test says so itself: the suite runs once for each storage.
 func resting() string { return cmp.Or(os.Getenv("CLOAKROOM_TEST_STORAGE"), "store") }
@@ -106,6 +98,15 @@ func newRig(t *testing.T, change func(*cloakroom.Config), lies ...fakeop.Lie) *r
 		}
 	})
 	return r
+}
+
+// short is how long access tokens live that a test outlives: long enough to sign in on a busy machine.
+const short = 4 * time.Second
+
+// outlive waits until access tokens with a short life are over, in real time as the sockets are. Those that follow live for an hour.
+func (r *rig) outlive() {
+	r.op.Tell(fakeop.AccessLifetime(time.Hour))
+	time.Sleep(short + 100*time.Millisecond)
 }
 
 func (r *rig) record(_ context.Context, e audit.Event) {

@@ -148,6 +148,7 @@ func TestSealed_C4_C5_C6_Sizes(t *testing.T) {
 
 // C7: a session that takes fewer cookies than before leaves none behind, and one that takes more gets them.
 func TestSealed_C7_ShrinksAndGrows(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	size := 3000
 	lie := fakeop.Tokens(func(answer map[string]any) {

@@ -98,9 +98,10 @@ func TestSession_CookiesNobodyCanUse(t *testing.T) {
 }
 
 func TestRenewal_R1_OneForAll(t *testing.T) {
-	r := newRig(t, nil, fakeop.AccessLifetime(time.Second))
+	t.Parallel()
+	r := newRig(t, nil, fakeop.AccessLifetime(short))
 	b := r.browser().signIn()
-	time.Sleep(1100 * time.Millisecond) // real sockets: the access token expires in real time
+	r.outlive()
 	var all sync.WaitGroup
 	for range 50 {
 		all.Go(func() {
@@ -116,10 +117,11 @@ func TestRenewal_R1_OneForAll(t *testing.T) {
 }
 
 func TestRenewal_R4_GrantIsOver(t *testing.T) {
-	r := newRig(t, nil, fakeop.AccessLifetime(time.Second))
+	t.Parallel()
+	r := newRig(t, nil, fakeop.AccessLifetime(short))
 	b := r.browser().signIn()
 	r.op.EndGrants()
-	time.Sleep(1100 * time.Millisecond) // as above
+	r.outlive()
 	if p := b.fetch("GET", "/api/me"); p.Status != http.StatusUnauthorized || p.Header.Get("Cloakroom") != "login-required" {
 		t.Errorf("%d %s", p.Status, p.Body)
 	}
@@ -146,7 +148,8 @@ func TestRefresh_YoungTokenStays(t *testing.T) {
 }
 
 func TestSession_T3_WithoutRefreshTokenItEndsWithTheAccessToken(t *testing.T) {
-	r := newRig(t, nil, fakeop.AccessLifetime(2*time.Second), fakeop.Tokens(fakeop.Drop("refresh_token")))
+	t.Parallel()
+	r := newRig(t, nil, fakeop.AccessLifetime(short), fakeop.Tokens(fakeop.Drop("refresh_token")))
 	b := r.browser().signIn()
 	await(t, "the session ends", func() bool { return b.fetch("GET", "/api/me").Status == http.StatusUnauthorized })
 }
@@ -203,7 +206,8 @@ func TestProblem_H7_NothingInternal(t *testing.T) {
 
 // Canaries: whatever is secret must not be in any log, at any level (G1), nor in a URL that a browser keeps (G5).
 func TestLogs_G1_NoSecrets(t *testing.T) {
-	r := newRig(t, nil, fakeop.AccessLifetime(time.Second))
+	t.Parallel()
+	r := newRig(t, nil, fakeop.AccessLifetime(short))
 	b := r.browser()
 	answer := begun(t, r, b)
 	callback(b, answer)
@@ -211,7 +215,7 @@ func TestLogs_G1_NoSecrets(t *testing.T) {
 	secrets := []string{answer.Get("code"), answer.Get("state"), b.ticket(), fakeop.ClientSecret}
 	secrets = append(secrets, strings.TrimPrefix(r.last().Header.Get("Authorization"), "Bearer "))
 	callback(b, answer) // spent
-	time.Sleep(1100 * time.Millisecond)
+	r.outlive()
 	b.fetch("GET", "/api/me")
 	secrets = append(secrets, strings.TrimPrefix(r.last().Header.Get("Authorization"), "Bearer "))
 	for _, req := range r.op.Requests() {
@@ -292,6 +296,7 @@ func (s *countingStore) Get(ctx context.Context, id session.ID) (session.Record,
 
 // Ten thousand tickets that nobody was given: each costs a MAC, and nothing reaches the store.
 func TestSession_UnknownTicketsNeverReachTheStore(t *testing.T) {
+	t.Parallel()
 	store := &countingStore{Store: memory.New()}
 	r := newRig(t, func(c *cloakroom.Config) { c.Store = store })
 	good := r.browser().signIn().ticket()

@@ -25,6 +25,7 @@ var named = regexp.MustCompile(`(?:^|[^A-Za-z0-9])((?:CB|ID|[LSTROCXKPHGMAU])[0-
 
 // Every requirement is shown by a test that bears its number.
 func TestStandards_EachIsNamedByATest(t *testing.T) {
+	t.Parallel()
 	shown := map[string]bool{}
 	files := 0
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {

@@ -184,6 +184,7 @@ func TestUsers_G1_G4_Down(t *testing.T) {
 
 // What is no person is not believed.
 func TestUsers_AnswersThatAreNobody(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(*cloakroom.User){
 		"no subject":         func(u *cloakroom.User) { u.Subject = "" },
 		"a long subject":     func(u *cloakroom.User) { u.Subject = strings.Repeat("7", 129) },

@@ -16,20 +16,25 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 
+	"github.com/cloakroom-go/cloakroom/conformance/sidebyside"
 	"github.com/cloakroom-go/cloakroom/store/postgres/postgrestest"
 	"github.com/cloakroom-go/cloakroom/store/sqlite"
 )
 
 // The test binary is the program, too: scripts and tests run it under its name.
 func TestMain(m *testing.M) {
+	os.Setenv("GORACE", hasty)
 	testscript.Main(checked{m}, map[string]func(){"cloakroom": main})
 }
+
+// hasty is GORACE for the program under test: with the race detector each command would sleep for a second before it ends.
+const hasty = "atexit_sleep_ms=0"
 
 // checked looks for goroutines that stay behind when all tests are over.
 type checked struct{ m *testing.M }
 
 func (c checked) Run() int {
-	code := c.m.Run()
+	code := sidebyside.Run(c.m)
 	if code == 0 {
 		if err := goleak.Find(goleak.IgnoreCurrent()); err != nil {
 			os.Stderr.WriteString(err.Error() + "\n")
@@ -51,6 +56,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
+			e.Setenv("GORACE", hasty)
 			e.Setenv("ISSUER", provider)
 			e.Setenv("UPSTREAM", upstream.URL)
 			e.Setenv("PID", strconv.Itoa(os.Getpid()))
@@ -70,6 +76,7 @@ func TestScripts_OverPostgreSQL(t *testing.T) {
 		Dir:                 "testdata/postgres",
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
+			e.Setenv("GORACE", hasty)
 			e.Setenv("UPSTREAM", upstream.URL)
 			e.Setenv("POSTGRES", postgrestest.Schema(t))
 			return nil

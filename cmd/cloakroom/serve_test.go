@@ -214,6 +214,7 @@ func TestServe_SIGTERMDrains(t *testing.T) {
 
 // S8: keys are rotated, broken, mended and retired in the file, each time with a SIGHUP, and the process goes on.
 func TestServe_S8_SIGHUPReloadsKeys(t *testing.T) {
+	t.Parallel()
 	p := start(t, served, "ISSUER="+newProvider(t), "UPSTREAM=http://127.0.0.1:1")
 	file := filepath.Join(p.cmd.Dir, "cloakroom.key")
 	keys := func(args ...string) string {

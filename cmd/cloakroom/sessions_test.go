@@ -78,6 +78,7 @@ func (p *process) run(args ...string) string {
 
 // Whoever is disabled, or whose password is reset, is out when the command returns: the gateway beside it is told.
 func TestUsers_T7_OutWhenTheCommandReturns(t *testing.T) {
+	t.Parallel()
 	upstream := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	t.Cleanup(upstream.Close)
 	p := start(t, `url: http://localhost:8080
@@ -133,6 +134,7 @@ routes: [{path: /api/, upstream: "${UPSTREAM}"}]
 
 // A gateway that nobody gave a socket to has one all the same, of mode 0600, and takes it away when it ends.
 func TestServe_ControlSocket(t *testing.T) {
+	t.Parallel()
 	environ := []string{"ISSUER=" + newProvider(t), "UPSTREAM=http://127.0.0.1:1", "CLOAKROOM_STORE=memory:"}
 	p := start(t, served, environ...)
 	path := filepath.Join(p.cmd.Dir, "cloakroom.sock")

@@ -12,6 +12,7 @@ import (
 
 // Without a provider people register at the gateway, and the API takes its tokens. Who was there once signs in again after a restart.
 func TestRun_Accounts(t *testing.T) {
+	t.Parallel()
 	dir := seeded(t)
 	own := func(o *Options) { o.Accounts = true }
 	demo := start(t, dir, "127.0.0.1:0", 30*time.Second, own)

@@ -109,6 +109,7 @@ func (b *browser) watch(base string, stop func(event) bool) {
 }
 
 func TestRun_SignInUseSignOut(t *testing.T) {
+	t.Parallel()
 	demo := start(t, seeded(t), "127.0.0.1:0", 30*time.Second)
 	b := newBrowser(t)
 	page := b.open(demo.url+"/").want(t, http.StatusOK, "Hand in your tokens")
@@ -177,6 +178,7 @@ func TestRun_SignInUseSignOut(t *testing.T) {
 
 // A token that is over is renewed once, however many ask at the same time; a restart in between changes nothing.
 func TestRun_RenewsOnceAndSurvivesRestart(t *testing.T) {
+	t.Parallel()
 	dir, b := seeded(t), newBrowser(t)
 	demo := start(t, dir, "127.0.0.1:0", 2*time.Second)
 	b.signIn(demo.url, "ada")
@@ -206,6 +208,7 @@ func TestRun_RenewsOnceAndSurvivesRestart(t *testing.T) {
 }
 
 func TestRun_FilesArePrivate(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "new")
 	demo := start(t, dir, "127.0.0.1:0", 30*time.Second)
 	b := newBrowser(t)

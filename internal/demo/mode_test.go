@@ -43,6 +43,7 @@ func (b *browser) proofs(base string) []string {
 
 // Every pair of storage and delivery works, whatever a request has to prove, and one demonstration can go through all of them.
 func TestRun_EveryMode(t *testing.T) {
+	t.Parallel()
 	demo := start(t, seeded(t), "127.0.0.1:0", 30*time.Second)
 	control := newBrowser(t)
 	set := func(body string) view {
