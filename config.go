@@ -2,6 +2,7 @@ package cloakroom
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/netip"
 
@@ -190,6 +191,9 @@ type Config struct {
 	// sessions over.
 	InsecureHTTP bool
 }
+
+// Format prints the URL and none of the secrets, whatever the verb.
+func (c Config) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "gateway at %q", c.URL) }
 
 // Observe says where the gateway tells what it does.
 type Observe struct {

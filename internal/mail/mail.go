@@ -37,6 +37,12 @@ type Options struct {
 	InsecurePlain bool
 }
 
+// String leaves the password out.
+func (o Options) String() string { return fmt.Sprintf("mail by %s", o.Server) }
+
+// GoString leaves the password out.
+func (o Options) GoString() string { return o.String() }
+
 // Check says what is wrong with o.
 func (o Options) Check() error {
 	var wrong []error
