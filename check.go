@@ -122,7 +122,11 @@ func unasked(routes []Route, o Provider) []string {
 func (g *Gateway) lookAtAccounts(ctx context.Context) Finding {
 	f := Finding{OK: true, Subject: "accounts"}
 	if err := g.people.Probe(ctx); err != nil {
-		return fault(f.Subject, err, "nobody can sign in or register until their database is back")
+		hint := "nobody can sign in or register until their database is back"
+		if g.cfg.Accounts.Users != nil {
+			hint = "nobody can sign in until your user table answers: start it, or mend its address"
+		}
+		return fault(f.Subject, err, hint)
 	}
 	f.Text = "they can be read; their tokens are of the issuer " + g.people.Issuer()
 	return f
