@@ -342,8 +342,12 @@ func (f *form) all(key, meaning string, read func(f *form)) {
 	if !ok {
 		return
 	}
-	if v.kind != list || len(v.items) == 0 {
+	switch {
+	case v.kind != list:
 		f.wrong(v.at, "%s%s: a list is wanted; begin each with a dash", f.path, key)
+		return
+	case len(v.items) == 0:
+		f.wrong(v.at, "%s%s: the list is empty; one is needed at least, on a line that begins with a dash", f.path, key)
 		return
 	}
 	for i, item := range v.items {

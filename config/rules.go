@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -320,10 +321,15 @@ func tokenClaim(v value) error {
 	return nil
 }
 
+// seenFrom is what to know of a path.
+const seenFrom = "it is relative to the folder of the configuration file"
+
 // folder is a folder, as seen from the configuration file.
 func (r *reading) folder(v value) error {
 	at, err := os.Stat(r.beside(v.text))
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w; build the front end first, or mend the path: %s", reason(err), seenFrom)
 	case err != nil:
 		return reason(err)
 	case !at.IsDir():
@@ -336,6 +342,8 @@ func (r *reading) folder(v value) error {
 func (r *reading) there(v value) error {
 	at, err := os.Stat(r.beside(v.text))
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w; put the file there, or mend the path: %s", reason(err), seenFrom)
 	case err != nil:
 		return reason(err)
 	case !at.Mode().IsRegular():

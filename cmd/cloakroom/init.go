@@ -24,7 +24,7 @@ type answers struct {
 	Accounts                                     bool // people of our own, in the place of a provider
 }
 
-// own is the origin that the browser will see; zero if URL is none, which check tells.
+// own is the origin that the browser will see.
 func (a answers) own() origin.Origin {
 	o, _ := origin.Parse(a.URL)
 	return o
@@ -77,6 +77,9 @@ func initCommand() *cobra.Command {
 		Short: "Write a configuration to start from, with a fresh key",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if _, err := origin.Parse(a.URL); err != nil {
+				return hinted{fmt.Errorf("--url: %w", err), "write it like https://app.example.com"}
+			}
 			if err := initialize(path, a); err != nil {
 				return err
 			}
@@ -95,8 +98,8 @@ func initCommand() *cobra.Command {
 	c.Flags().StringVar(&a.Issuer, "issuer", "https://login.example.com/", "the provider's issuer")
 	c.Flags().StringVar(&a.ClientID, "client-id", "my-app", "as registered at the provider")
 	c.Flags().StringVar(&a.Upstream, "upstream", "http://127.0.0.1:3000", "the API behind the gateway")
-	c.MarkFlagsMutuallyExclusive("accounts", "issuer")
-	c.MarkFlagsMutuallyExclusive("accounts", "client-id")
+	exclusive(c, "accounts", "issuer")
+	exclusive(c, "accounts", "client-id")
 	return c
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
@@ -67,8 +68,38 @@ func group(c *cobra.Command, commands ...*cobra.Command) *cobra.Command {
 	}
 	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	c.SuggestionsMinimumDistance = 2
+	for _, one := range commands {
+		tellUsage(one)
+	}
 	c.AddCommand(commands...)
 	return c
+}
+
+// tellUsage has c say how it is used to whoever gives it too many arguments or too few.
+func tellUsage(c *cobra.Command) {
+	count := c.Args
+	c.Args = func(c *cobra.Command, args []string) error {
+		err := count(c, args)
+		if err == nil || hintOf(err) != "" {
+			return err
+		}
+		return hinted{err, c.UseLine()}
+	}
+}
+
+// exclusive lets one of these flags be given at most.
+func exclusive(c *cobra.Command, names ...string) {
+	before := c.PreRunE
+	c.PreRunE = func(c *cobra.Command, args []string) error {
+		given := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !c.Flags().Changed(name) })
+		if len(given) > 1 {
+			return hinted{fmt.Errorf("--%s and --%s do not go together", given[0], given[1]), c.CommandPath() + " --help"}
+		}
+		if before != nil {
+			return before(c, args)
+		}
+		return nil
+	}
 }
 
 // configFlag adds --config.

@@ -159,7 +159,7 @@ func revokeCommand() *cobra.Command {
 	userFlags(c, &user, &issuer)
 	c.Flags().StringVar(&id, "session", "", "the session with this id")
 	c.Flags().BoolVar(&all, "all", false, "all sessions")
-	c.MarkFlagsMutuallyExclusive("user", "session", "all")
+	exclusive(c, "user", "session", "all")
 	return c
 }
 

@@ -194,7 +194,7 @@ func resetUserCommand() *cobra.Command {
 		})
 	c.Flags().BoolVar(&generate, "generate", false, "make a password and print it")
 	c.Flags().BoolVar(&factors, "factors", false, "take away authenticator app, recovery codes and passkeys instead")
-	c.MarkFlagsMutuallyExclusive("generate", "factors")
+	exclusive(c, "generate", "factors")
 	return c
 }
 
