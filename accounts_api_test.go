@@ -216,6 +216,26 @@ func TestAccountsAPI_U10_WhereItComesFrom(t *testing.T) {
 	}
 }
 
+// Whoever writes a form finds in the log what the body should have been, and nothing of what it was.
+func TestAccountsAPI_LogSaysWhatTheBodyShouldBe(t *testing.T) {
+	r := newRig(t, withPasskeys(t, nil))
+	b := r.browser().enrolled()
+	for _, v := range []struct{ path, body, kind, hint string }{
+		{"login", `{"email":"ada@example.com","password":"hunter2"}`, "application/json", "one object of identifier, password, code, remember, and nothing else"},
+		{"passkeys/ask", `{"hunter2":1}`, "application/json", "one object of no fields, and nothing else"},
+		{"passkeys/remove", `{"hunter2":1}`, "application/json", "one object of current_password, code, ceremony, response, id, and nothing else"},
+		{"register", `identifier=ada&password=hunter2`, "application/x-www-form-urlencoded", "Content-Type: application/json"},
+	} {
+		before := len(r.logs.String())
+		if p := b.sendJSON("/auth/"+v.path, v.body, func(q *request) { q.header.Set("Content-Type", v.kind) }); p.code(t) != session.BadRequest {
+			t.Errorf("%s: %d %s", v.path, p.Status, p.Body)
+		}
+		if log := r.logs.String()[before:]; !strings.Contains(log, v.hint) || strings.Contains(log, "hunter2") {
+			t.Errorf("%s: no %q in %s", v.path, v.hint, log)
+		}
+	}
+}
+
 // A ticket that was there before a login, planted or the person's own, is worth nothing after it.
 func TestAccountsAPI_CB9_NewSessionAtLogin(t *testing.T) {
 	r := newRig(t, withAccounts(t, nil))

@@ -44,7 +44,7 @@ var rows = map[session.Code]row{
 	session.CodeRequired:     {http.StatusUnprocessableEntity, "A code is needed, too", "This account has a second step: please enter the code that your authenticator app shows, or a recovery code.", false, true},
 	session.WrongCode:        {http.StatusUnprocessableEntity, "That code did not match", "A code is good for a minute, and once. Please enter the one that your authenticator app shows now, or a recovery code that you have not used.", false, true},
 	session.WrongMailCode:    {http.StatusUnprocessableEntity, "That code did not match", "This is another code. Please enter the six digits of the newest mail, or follow its link.", false, true},
-	session.WrongPasskey:     {http.StatusUnprocessableEntity, "That passkey did not work", "It may be of another account, removed here, or the page was open for too long. Please try again, or take another way.", false, true},
+	session.WrongPasskey:     {http.StatusUnprocessableEntity, "That passkey did not work", "The passkey may be of another account or removed here, or the page was open for too long. Please try again, or take another way.", false, true},
 	session.PasswordShort:    {http.StatusUnprocessableEntity, "This password is too short", "Please take a password of at least 8 characters. Longer is better: a few words are fine.", false, true},
 	session.PasswordLong:     {http.StatusUnprocessableEntity, "This password is too long", "Please take a password of at most 1024 bytes.", false, true},
 	session.PasswordCommon:   {http.StatusUnprocessableEntity, "This password is easily guessed", "It is among those that are tried first. Please take another one: a few words that only you put together are fine.", false, true},

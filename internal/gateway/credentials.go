@@ -7,6 +7,8 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"reflect"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -164,7 +166,9 @@ const mostCredentials = 16 << 10
 // have.
 func readJSON(w http.ResponseWriter, r *http.Request, op string, v any) error {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return session.Fail(session.BadRequest, op, "the body is not application/json")
+		err := session.Fail(session.BadRequest, op, "the body is not application/json")
+		err.Hint = "send it with Content-Type: application/json"
+		return err
 	}
 	if r.URL.RawQuery != "" {
 		return session.Fail(session.BadRequest, op, "a query: what is said belongs into the body")
@@ -182,7 +186,23 @@ func readJSON(w http.ResponseWriter, r *http.Request, op string, v any) error {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if d.Decode(v) != nil || d.Decode(&struct{}{}) != io.EOF {
-		return session.Fail(session.BadRequest, op, "the body is not the JSON it should be")
+		err := session.Fail(session.BadRequest, op, "the body is not the JSON it should be") // what it is may be a password in a wrong place
+		err.Hint = "one object of " + fieldsOf(v) + ", and nothing else: docs/endpoints.md"
+		return err
 	}
 	return nil
+}
+
+// fieldsOf names what an object for v, a pointer to a struct, may have.
+func fieldsOf(v any) string {
+	names := []string{}
+	for _, f := range reflect.VisibleFields(reflect.TypeOf(v).Elem()) {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return "no fields"
+	}
+	return strings.Join(names, ", ")
 }
