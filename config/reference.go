@@ -9,7 +9,7 @@ import (
 
 const introduction = `# The configuration
 
-One YAML file. The smallest useful one is ` + "`url`, `keys`, one provider and its routes" + `; everything else has a safe default.
+One YAML file. The smallest useful one is ` + "`url`, `keys`, one provider or `accounts`, and its routes" + `; everything else has a safe default.
 
 - A wrong file is answered with all of its mistakes, each with file, line and column, and exit status 2. ` + "`cloakroom check`" + ` says the same
   and then looks at the provider, the store and the upstreams.

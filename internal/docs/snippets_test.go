@@ -186,6 +186,10 @@ var surroundings = []struct{ page, imports, header string }{
 	},
 	{"README.md", `"net/http"; "github.com/cloakroom-go/cloakroom/verify"`, "func run(issuer string, mux *http.ServeMux, api http.Handler) error {"},
 	{
+		"docs/accounts.md", `"log/slog"; "net/http"; "github.com/cloakroom-go/cloakroom/verify"`,
+		"func run(mux *http.ServeMux, api http.Handler) error {",
+	},
+	{
 		"docs/accounts.md", `"context"; "net/http"; "github.com/cloakroom-go/cloakroom"; "github.com/cloakroom-go/cloakroom/passkeys"; "github.com/cloakroom-go/cloakroom/session"; "github.com/cloakroom-go/cloakroom/store/sqlite"`,
 		"func run(ctx context.Context, key string, store session.Store, mux *http.ServeMux) error {",
 	},
