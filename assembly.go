@@ -48,7 +48,7 @@ type assembly struct {
 func begin(cfg Config) (*assembly, error) {
 	defaults(&cfg)
 	if cfg.Store == nil {
-		return nil, errors.New("a store is needed")
+		return nil, errors.New("a store is needed: sqlite.Open or memory.New, of the packages below store")
 	}
 	if err := sound(&cfg); err != nil {
 		return nil, err

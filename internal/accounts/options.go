@@ -113,7 +113,7 @@ func (h Hash) Check() error {
 func (o Options) check(base *url.URL) error {
 	var wrong []error
 	if o.Database == nil {
-		wrong = append(wrong, errors.New("a database is needed"))
+		wrong = append(wrong, errors.New("a database is needed: sqlite.OpenAccounts or postgres.OpenAccounts"))
 	}
 	if o.Login != LoginEmail && o.Login != LoginUsername {
 		wrong = append(wrong, fmt.Errorf("login: %q is neither email nor username", o.Login))
