@@ -1,16 +1,19 @@
 package cloakroom_test
 
 import (
+	"context"
 	"encoding/json"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cloakroom-go/cloakroom"
 	"github.com/cloakroom-go/cloakroom/audit"
 	"github.com/cloakroom-go/cloakroom/session"
+	"github.com/cloakroom-go/cloakroom/store/memory"
 )
 
 // sendJSON posts JSON as a page's script does.
@@ -356,5 +359,69 @@ func TestAccountsAPI_X_PasswordNeedsTheToken(t *testing.T) {
 	token := b.fetch("GET", "/auth/session").json(t)["csrf_token"].(string)
 	if p := b.sendJSON("/auth/password", change, func(q *request) { q.header.Set("X-CSRF-Token", token) }); p.Status != http.StatusOK {
 		t.Errorf("with: %d %s", p.Status, p.Body)
+	}
+}
+
+// betweenStore does something right before the next new session is stored.
+type betweenStore struct {
+	*memory.Store
+	next atomic.Pointer[func()]
+}
+
+func (s *betweenStore) Put(ctx context.Context, rec session.Record) error {
+	if len(rec.Index) > 0 && rec.Version == 0 {
+		if between := s.next.Swap(nil); between != nil {
+			(*between)()
+		}
+	}
+	return s.Store.Put(ctx, rec)
+}
+
+// Whoever signs in with the old password at the moment when it is changed, or the account disabled, is not left with a session that the change
+// did not find.
+func TestAccounts_U8_T7_ALoginMeanwhile(t *testing.T) {
+	for name, change := range map[string]func(r *rig, owner *browser, people *cloakroom.Accounts){
+		"another password": func(r *rig, owner *browser, _ *cloakroom.Accounts) {
+			p := owner.sendJSON("/auth/password", map[string]string{"current_password": adasPassword, "new_password": nextPassword})
+			if p.Status != http.StatusOK {
+				r.t.Errorf("%d %s", p.Status, p.Body)
+			}
+		},
+		"disabled": func(r *rig, _ *browser, people *cloakroom.Accounts) {
+			for _, statement := range []string{
+				"UPDATE account SET disabled = 1, epoch = epoch + 1", "INSERT INTO account_ending (account, since) SELECT id, 1 FROM account",
+			} {
+				if _, err := people.Database.Exec(statement); err != nil {
+					r.t.Error(err)
+				}
+			}
+			if err := r.administrator().EndClosed(r.t.Context()); err != nil {
+				r.t.Error(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := &betweenStore{Store: memory.New()}
+			var people *cloakroom.Accounts
+			r := newRig(t, withAccounts(t, func(c *cloakroom.Config) {
+				inStore(c)
+				c.Store, people = store, c.Accounts
+			}))
+			owner, stranger := r.browser().join(), r.browser()
+			between := func() { change(r, owner, people) }
+			store.next.Store(&between)
+			if p := stranger.sendJSON("/auth/login", adas(adasPassword)); p.code(t) != session.LoginDenied || stranger.ticket() != "" {
+				t.Errorf("%d %s", p.Status, p.Body)
+			}
+			if store.next.Load() != nil {
+				t.Fatal("nothing was changed meanwhile")
+			}
+			if p := stranger.askAPI(); p.Status != http.StatusUnauthorized {
+				t.Errorf("the API: %d", p.Status)
+			}
+			if want := map[string]int{"another password": 1, "disabled": 0}[name]; len(listed(t, r.administrator(), "", "")) != want {
+				t.Errorf("%d sessions are left, want %d", len(listed(t, r.administrator(), "", "")), want)
+			}
+		})
 	}
 }

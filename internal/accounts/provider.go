@@ -96,7 +96,7 @@ func (a *Accounts) Finish(ctx context.Context, p session.Pending, answer url.Val
 		return session.Grant{}, err
 	}
 	if account == nil {
-		return session.Grant{}, session.Fail(session.LoginDenied, op, "the account was disabled, or its password changed, a moment ago")
+		return session.Grant{}, errMeanwhile
 	}
 	if err := a.enough(ctx, account, c.Methods); err != nil {
 		return session.Grant{}, err
@@ -116,6 +116,22 @@ func (a *Accounts) Finish(ctx context.Context, p session.Pending, answer url.Val
 		claims["amr"] = methods
 	}
 	return session.Grant{Provider: Name, Issuer: a.o.Tokens.Issuer, Subject: account.ID, SID: sid, Claims: claims, Tokens: tokens}, nil
+}
+
+// errMeanwhile is what becomes of a login whose account is another by the time that it is finished.
+var errMeanwhile = session.Fail(session.LoginDenied, "finish login", "the account was disabled, or its password changed, a moment ago")
+
+// Stands looks at the account of a grant that Finish made once more. LoginDenied: as of Finish. Of people of somebody else's it is
+// nothing: they are asked for at each renewal, and nobody ends their sessions.
+func (a *Accounts) Stands(ctx context.Context, g session.Grant) error {
+	if a.Foreign() {
+		return nil
+	}
+	account, err := a.current(ctx, g.Subject, g.Tokens.Refresh)
+	if err == nil && account == nil {
+		err = errMeanwhile
+	}
+	return err
 }
 
 func (a *Accounts) open(text, challenge string) (c code, err error) {

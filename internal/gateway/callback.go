@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"mime"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/audit"
+	"github.com/cloakroom-go/cloakroom/internal/accounts"
 	"github.com/cloakroom-go/cloakroom/internal/cookie"
 	"github.com/cloakroom-go/cloakroom/internal/telemetry"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -97,6 +99,9 @@ func (g *Gateway) open(w http.ResponseWriter, r *http.Request, grant session.Gra
 	if err != nil {
 		return nil, err
 	}
+	if err := g.stands(r, s); err != nil {
+		return nil, err
+	}
 	if err := g.fits(r, s); err != nil {
 		return nil, err
 	}
@@ -128,6 +133,24 @@ func (g *Gateway) open(w http.ResponseWriter, r *http.Request, grant session.Gra
 	})
 	g.Desk.Write(w, r, s)
 	return s, nil
+}
+
+// stands looks at the account once more behind a session that has just been stored. Who was disabled or got another password while this
+// login was on its way had their sessions ended, and this one was not yet among them.
+func (g *Gateway) stands(r *http.Request, s *session.Session) error {
+	if s.Grant.Provider != accounts.Name {
+		return nil
+	}
+	err := g.Accounts.Stands(r.Context(), s.Grant)
+	if err == nil {
+		return nil
+	}
+	if _, endErr := g.Storage.End(context.WithoutCancel(r.Context()), session.Selector{ID: s.ID}); endErr != nil {
+		return endErr
+	}
+	g.Desk.Discard(s, string(session.CodeOf(err)))
+	g.record(r, s.Event(audit.LoginFailed, string(session.CodeOf(err))))
+	return err
 }
 
 // maxCookieBytes is what session and tokens may take of a request's headers: servers on the way refuse a line of 8 KiB, and the
