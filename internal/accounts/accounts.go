@@ -233,16 +233,22 @@ func (a *Accounts) Register(ctx context.Context, r Registration, address string)
 	if err := a.throttle.Register(address); err != nil {
 		return nil, err
 	}
-	return a.Add(ctx, r)
+	return a.add(ctx, r, nil)
 }
 
 // Add is Register by an operator: nothing limits it.
 func (a *Accounts) Add(ctx context.Context, r Registration) (*Account, error) {
+	return a.add(ctx, r, byOperator)
+}
+
+func (a *Accounts) add(ctx context.Context, r Registration, source []byte) (*Account, error) {
 	key, hash, err := a.prepare(ctx, &r)
 	if err != nil {
 		return nil, err
 	}
-	return a.db.add(ctx, a.o.Login, r.Identifier, key, r.Name, hash)
+	account := newAccount(a.o.Login, r.Identifier, r.Name, hash)
+	account.source = source
+	return a.db.add(ctx, account, a.o.Login, key)
 }
 
 // prepare looks at what an account is to be made of, and hashes its password: that takes the same time whether there is such an account.

@@ -27,7 +27,11 @@ type Account struct {
 	epoch    int64
 	version  string // in its place, for people of Users
 	password string // its hash
+	source   []byte // what it was made from; nil: its person registered. Known where it is made
 }
+
+// byOperator is the source of an account that an operator made. Others are of an import.
+var byOperator = []byte("operator")
 
 // Identifier is what the person signs in with.
 func (a *Account) Identifier(login string) string {
@@ -101,8 +105,7 @@ func (d *database) byID(ctx context.Context, id string) (*Account, error) {
 }
 
 // add makes an account. IdentifierTaken: another has its key, if only since a moment.
-func (d *database) add(ctx context.Context, login, typed, key, name, hash string) (*Account, error) {
-	a := newAccount(login, typed, name, hash)
+func (d *database) add(ctx context.Context, a *Account, login, key string) (*Account, error) {
 	err := d.within(ctx, opAdd, func(ctx context.Context, tx *transaction) error { return a.insert(ctx, tx, login, key) })
 	if err != nil {
 		return nil, err
@@ -132,9 +135,9 @@ func (a *Account) insert(ctx context.Context, tx *transaction, login, key string
 		email, emailKey = a.Email, key
 	}
 	result, err := tx.ExecContext(ctx,
-		"INSERT INTO account (id, email, email_key, email_verified, username, username_key, name, claims, password, epoch, created, disabled) "+
-			"VALUES (?, ?, ?, ?, ?, ?, ?, '{}', ?, ?, ?, 0) ON CONFLICT DO NOTHING",
-		a.ID, email, emailKey, millis(a.EmailVerified), username, usernameKey, a.Name, a.password, a.epoch, millis(a.Created))
+		"INSERT INTO account (id, email, email_key, email_verified, username, username_key, name, claims, password, epoch, created, disabled, imported) "+
+			"VALUES (?, ?, ?, ?, ?, ?, ?, '{}', ?, ?, ?, 0, ?) ON CONFLICT DO NOTHING",
+		a.ID, email, emailKey, millis(a.EmailVerified), username, usernameKey, a.Name, a.password, a.epoch, millis(a.Created), a.source)
 	if err != nil {
 		return err
 	}

@@ -176,3 +176,54 @@ func TestLink_U9_AddressOfAnother(t *testing.T) {
 		t.Error("not verified, and the mail is the only way in")
 	}
 }
+
+// Where an operator made the account, no stranger can have registered with the address: a second step was set up by whom it was made for, and a
+// mail alone takes nobody past it.
+func TestLink_U8_U9_AnOperatorMadeTheAccount(t *testing.T) {
+	ctx := context.Background()
+	a := open(t, nil)
+	who := Registration{Identifier: ada, Password: password}
+	for name, v := range map[string]struct {
+		identifier string
+		make       func(who Registration) error
+		keeps      bool
+	}{
+		"by the command": {"cat@example.com", func(who Registration) error { _, err := a.Add(ctx, who); return err }, true},
+		"registered":     {"bob@example.com", func(who Registration) error { _, err := a.Register(ctx, who, home); return err }, false},
+		"imported": {"ann@example.com", func(who Registration) error {
+			_, err := a.Import(ctx, strings.NewReader(`{"email":"ann@example.com"}`), ImportOptions{})
+			return err
+		}, false},
+	} {
+		who.Identifier = v.identifier
+		if err := v.make(who); err != nil {
+			t.Fatal(name, err)
+		}
+		account, err := a.Find(ctx, v.identifier)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		offer := a.Offer(account, "session")
+		secret, err := base32Text.DecodeString(strings.ReplaceAll(offer.Secret, " ", ""))
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if _, err := a.Accept(ctx, account, "session", offer.Sealed, codeAt(secret, time.Now().Unix()/30)); err != nil {
+			t.Fatal(name, err)
+		}
+		key, _ := emailKey(v.identifier)
+		account, alone, err := a.ResetPassword(ctx, a.link(t, forReset, account, detail{Key: key}), "quite another phrase")
+		if err != nil || alone == v.keeps || account.EmailVerified.IsZero() {
+			t.Errorf("%s: took the rest away: %v, %v", name, alone, err)
+		}
+		f, err := a.Factors(ctx, account)
+		if err != nil || f.Authenticator.IsZero() == v.keeps || f.Recovery > 0 != v.keeps {
+			t.Errorf("%s: %+v, %v", name, f, err)
+		}
+	}
+	// What was imported again is known by its source, and nobody else is.
+	done, err := a.Import(ctx, strings.NewReader(`{"email":"cat@example.com"}`+"\n"+`{"email":"ann@example.com"}`), ImportOptions{})
+	if err != nil || done.Refused != 1 || done.Added != 0 {
+		t.Errorf("%+v, %v", done, err)
+	}
+}

@@ -79,8 +79,9 @@ func (a *Accounts) Resettable(ctx context.Context, token string) (*Account, erro
 // ResetPassword sets a new password by a link, which is used up, with every other link of the account. A new epoch begins: the
 // caller ends the sessions. Whoever read the mail has the address, so it is verified. Where nobody had shown that before, authenticator,
 // recovery codes and passkeys go with the old password: a stranger may have registered, and set them up to keep the owner out. Where somebody
-// had they stay: reading a mail is one factor. first says that nobody had. LinkOver: as of Resettable; PasswordShort and so on leave the link as it is.
-func (a *Accounts) ResetPassword(ctx context.Context, token, password string) (account *Account, first bool, err error) {
+// had, or an operator made the account, they stay: reading a mail is one factor. alone says that they went. LinkOver: as of Resettable;
+// PasswordShort and so on leave the link as it is.
+func (a *Accounts) ResetPassword(ctx context.Context, token, password string) (account *Account, alone bool, err error) {
 	l, account, err := a.resettable(ctx, token)
 	if err != nil {
 		return nil, false, err
@@ -103,11 +104,12 @@ func (a *Accounts) ResetPassword(ctx context.Context, token, password string) (a
 		if _, err := tx.ExecContext(ctx, "DELETE FROM account_link WHERE account = ?", account.ID); err != nil {
 			return err
 		}
-		var unproven int
-		if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM account WHERE id = ? AND email_verified = 0", account.ID).Scan(&unproven); err != nil {
+		var strangers int
+		if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM account WHERE id = ? AND email_verified = 0 AND (imported IS NULL OR imported <> ?)",
+			account.ID, byOperator).Scan(&strangers); err != nil {
 			return err
 		}
-		if first = unproven > 0; first {
+		if alone = strangers > 0; alone {
 			if err := tx.dropFactors(ctx, account.ID); err != nil {
 				return err
 			}
@@ -120,8 +122,8 @@ func (a *Accounts) ResetPassword(ctx context.Context, token, password string) (a
 		return nil, false, err
 	}
 	account.epoch, account.password = account.epoch+1, hash
-	if first {
+	if account.EmailVerified.IsZero() {
 		account.EmailVerified = now
 	}
-	return account, first, nil
+	return account, alone, nil
 }

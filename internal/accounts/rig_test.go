@@ -106,7 +106,7 @@ func open(t *testing.T, change func(*Options)) *Accounts {
 
 func (a *Accounts) mustRegister(t *testing.T, identifier string) *Account {
 	t.Helper()
-	account, err := a.Add(context.Background(), Registration{Identifier: identifier, Password: password})
+	account, err := a.add(context.Background(), Registration{Identifier: identifier, Password: password}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

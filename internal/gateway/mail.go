@@ -224,10 +224,10 @@ func (g *Gateway) takeReset(w http.ResponseWriter, r *http.Request) error {
 
 // resetPassword sets a password by a mailed link. The caller ends the sessions.
 func (g *Gateway) resetPassword(r *http.Request, token, password string) (*accounts.Account, error) {
-	account, first, err := g.Accounts.ResetPassword(r.Context(), token, password)
+	account, alone, err := g.Accounts.ResetPassword(r.Context(), token, password)
 	switch {
 	case err != nil:
-	case first:
+	case alone:
 		g.recordAccount(r, audit.Changed, account, "password and whatever was beside it, by a mailed link that verified the address")
 	default:
 		g.recordAccount(r, audit.Changed, account, "password, by a mailed link")
