@@ -164,3 +164,40 @@ func TestFor_P8_ARefusalIsRemembered(t *testing.T) {
 		time.Sleep(time.Minute) // until what is remembered of it is forgotten
 	})
 }
+
+// A page asks many APIs at once, and its provider rotates the refresh token for each: a request that comes late, with the cookie of before and to
+// another replica, is as many generations behind.
+func TestFor_P8_R1_ManyGenerationsBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &addressing{provider: newProvider(time.Hour), wants: map[string]int{}}
+		g := newRig(t, session.DefaultOptions(), p)
+		g.options.Storage = "sealed"
+		var many []string
+		for i := range 20 {
+			many = append(many, fmt.Sprint("api", i))
+		}
+		var all []*replica
+		for store := memory.New(); len(all) < 3; {
+			r := g.replica(t.Context(), t, &ear{Store: store, slow: time.Millisecond})
+			r.renewer.Audiences(many)
+			all = append(all, r)
+		}
+		synctest.Wait()
+		_, value := signIn(t, all[0], p.provider)
+		time.Sleep(time.Second)
+		for i, r := range all {
+			for _, name := range many {
+				s, err := r.use(value)
+				if err != nil {
+					t.Fatalf("replica %d, %s: %v", i, name, err)
+				}
+				if seen, err := r.For(context.Background(), s, name); err != nil || !strings.HasSuffix(seen.Grant.Tokens.Access, "@"+name) {
+					t.Fatalf("replica %d, %s: %v", i, name, err)
+				}
+			}
+		}
+		if len(p.reused) != 0 || p.dead {
+			t.Errorf("refresh tokens came twice: %v", p.reused)
+		}
+	})
+}

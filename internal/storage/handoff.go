@@ -14,8 +14,9 @@ import (
 // brings that one learns what came of it: when a lease on it ends, and then the next generation. It lives for as long as the
 // lease, and then until the next generation was presented, plus Grace.
 
-// maxHandoffs bounds how many generations a request may be behind: renewals are at least MinimumAge apart.
-const maxHandoffs = 8
+// maxHandoffs bounds how many generations a request may be behind. Renewals are at least MinimumAge apart; but tokens for one API each, and
+// narrower ones, may be asked for many at once, and each may bring the next refresh token.
+const maxHandoffs = 64
 
 func handoffID(id session.ID, generation uint32) session.ID {
 	return seal.Hash("session handoff", binary.BigEndian.AppendUint32(id[:], generation))
