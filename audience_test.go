@@ -299,7 +299,7 @@ func TestProxy_P8_R4_TheGrantIsOver(t *testing.T) {
 // opens nothing and is revoked.
 func TestProxy_P8_R1_WithTheSession(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, forEach("urn:own", nil), fakeop.AccessLifetime(2*time.Second))
+	r := newRig(t, forEach("urn:own", nil), fakeop.AccessLifetime(short))
 	b := r.browser().signIn()
 	own, a := b.got("/api/me"), b.got("/a/x")
 	awaitEnd(t, own)

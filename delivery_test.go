@@ -259,9 +259,10 @@ func TestDelivery_R1_ParallelExpiry(t *testing.T) {
 	for _, d := range ofEachKind {
 		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, func(c *cloakroom.Config) { c.Tokens = d.options }, fakeop.AccessLifetime(2*time.Second))
+			r := newRig(t, func(c *cloakroom.Config) { c.Tokens = d.options }, fakeop.AccessLifetime(short))
 			b := r.browser().signIn()
 			before := tokenIn(b.kept(), d.token, d.sig)
+			r.op.Tell(fakeop.AccessLifetime(time.Hour))
 			awaitEnd(t, before)
 			var tabs sync.WaitGroup
 			for range 20 {

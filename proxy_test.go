@@ -743,7 +743,7 @@ func TestProxy_X9_WebSocketEndsOnExpiry(t *testing.T) {
 	t.Parallel()
 	var hits atomic.Int32
 	r := newRig(t, withRoutes(cloakroom.Route{Path: "/ws/", Upstream: echoServer(t, &hits)}),
-		fakeop.AccessLifetime(2*time.Second), fakeop.Tokens(fakeop.Drop("refresh_token"))) // the session ends with the token
+		fakeop.AccessLifetime(short), fakeop.Tokens(fakeop.Drop("refresh_token"))) // the session ends with the token
 	b := r.browser().signIn()
 	c, _, err := b.socket("/ws/", appURL)
 	if err != nil {

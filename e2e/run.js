@@ -39,6 +39,7 @@ if (whole && quick.length === 0) throw new Error('no case is named smoke or both
 
 const dir = mkdtempSync(join(tmpdir(), 'cloakroom-e2e-'))
 const failed = []
+const took = new Map() // name of a case → seconds
 let database
 try {
   const binary = process.env.E2E_GATEWAY ?? join(dir, 'cloakroom')
@@ -66,28 +67,34 @@ try {
     for (const stream of [child.stdout, child.stderr]) stream?.on('data', text => said.push(text))
     child.once('close', status => {
       const label = `${name}${more.E2E_ACCOUNTS ? ', PostgreSQL' : ''}${more.E2E_SMOKE ? ', smoke' : ''}`
-      process.stdout.write(`\n── ${label}\n${Buffer.concat(said)}`)
+      const text = Buffer.concat(said).toString()
+      process.stdout.write(`\n── ${label}\n${text}`)
+      for (const [, name, ms] of text.matchAll(/^[✔✖] (.*) \(([\d.]+)ms\)/gm)) took.set(name, ms / 1000)
       if (status !== 0) failed.push(label)
       done()
     })
   })
-  const oneByOne = async (names, run) => { for (const name of names) await run(name) }
   const allOf = name => name === pairs[0] ? cases : cases.filter(file => !once.has(basename(file)))
+  const smoke = (name, files, more) => () => play(name, [join(here, 'smoke.js')], { E2E_SMOKE: files.join('\n'), ...more })
+  const withAccounts = cases.filter(file => /accounts: \{/.test(readFileSync(file, 'utf8')))
+  const rest = [
+    ...overPostgres.map(name => all || name === pairs[0]
+      ? () => play(name, withAccounts, { E2E_ACCOUNTS: 'postgres' })
+      : smoke(name, withAccounts.filter(file => quick.includes(file)), { E2E_ACCOUNTS: 'postgres' })),
+    ...inPart.map(name => smoke(name, quick)),
+  ]
+  const inTurn = async plays => { for (let next; (next = plays.shift());) await next() }
   await Promise.all([
-    oneByOne(inFull, name => play(name, allOf(name), all ? { E2E_ALL: '1' } : {})),
-    oneByOne(inPart, name => play(name, [join(here, 'smoke.js')], { E2E_SMOKE: quick.join('\n') }))
-      .then(() => oneByOne(overPostgres, name => {
-        const files = cases.filter(file => /accounts: \{/.test(readFileSync(file, 'utf8')))
-        const some = { E2E_SMOKE: files.filter(file => quick.includes(file)).join('\n') }
-        return all || name === pairs[0]
-          ? play(name, files, { E2E_ACCOUNTS: 'postgres' })
-          : play(name, [join(here, 'smoke.js')], { E2E_ACCOUNTS: 'postgres', ...some })
-      })),
+    inTurn(inFull.map(name => () => play(name, allOf(name), all ? { E2E_ALL: '1' } : {})))
+      .then(() => Promise.all([inTurn(rest), inTurn(rest)])), // the whole pairs leave room for two more
+    inTurn(rest),
   ])
 } finally {
   await database?.stop()
   if (process.env.E2E_KEEP) console.log(`kept ${dir}`)
   else rmSync(dir, { recursive: true, force: true })
 }
+if (took.size > 0) console.log('\nThe slowest cases:')
+for (const [name, seconds] of [...took].sort((a, b) => a[1] - b[1]).slice(-10)) console.log(`${seconds.toFixed(1).padStart(6)} s ${name}`)
 if (failed.length > 0) console.error(`e2e: failed over ${failed.join(' and ')}`)
 process.exitCode = failed.length > 0 ? 1 : 0

@@ -12,7 +12,7 @@ import { close, listen, run, tls } from '../lib/run.js'
 import { expire, fetchFrom, open, person, query, readable, signIn, signOut, test } from '../lib/stage.js'
 
 test('S1 G5 no token is in a page, a URL, the profile or the network log, but where the delivery says', async t => {
-  const stage = await open(t, { accessTTL: 3, config: { log: { level: 'debug' } } })
+  const stage = await open(t, { accessTTL: 6, config: { log: { level: 'debug' } } })
   const folder = mkdtempSync(join(run.dir, 'profile-'))
   const { context, log } = await startProfile(folder)
   try {
