@@ -23,7 +23,7 @@ const (
 	Ended         Action = "ended"          // the session ended otherwise; Reason says why
 	Renewed       Action = "renewed"        // new tokens were received and stored
 	RenewalFailed Action = "renewal_failed" // the provider did not answer, or refused; Reason has the code
-	Narrowed      Action = "narrowed"       // the page was given an access token of a narrower scope, or an API one for it alone, which the reason names
+	Narrowed      Action = "narrowed"       // an access token was made that is good for less: for the page, of a narrower scope, or for one API, which Reason names
 	Rotated       Action = "rotated"        // the browser gets a new ticket
 	Theft         Action = "theft"          // a superseded ticket came back: the session ends
 	Refused       Action = "refused"        // the guard or allow refused a request; Reason has the code

@@ -35,7 +35,7 @@ const (
 	WrongPassword    Code = "wrong_password"    // the current password, asked for before a change, is not right
 	CodeRequired     Code = "code_required"     // the password is right, and the account has a second factor
 	WrongCode        Code = "wrong_code"        // a code of the second factor is not good, or was used before
-	WrongMailCode    Code = "wrong_mail_code"   // a mailed code is another, as the newest mail may have
+	WrongMailCode    Code = "wrong_mail_code"   // a mailed code is not the one of the newest mail
 	WrongPasskey     Code = "wrong_passkey"     // a passkey is unknown, not good, or answers another question
 	PasswordShort    Code = "password_short"    // a new password has too few characters
 	PasswordLong     Code = "password_long"     // a new password has more bytes than are taken

@@ -82,17 +82,17 @@ func (d *directory) changed(ctx context.Context, a *accounts.Account, what strin
 	return l.Close()
 }
 
-// mostTelling is how long a gateway may take to end somebody's sessions, before it does so behind our back.
-const mostTelling = 5 * time.Second
+// endWait is how long a command waits for a gateway that ends somebody's sessions. The gateway goes on without it.
+const endWait = 5 * time.Second
 
-// endNow has the gateway of this configuration end the sessions of whoever was closed, at once, and says how far that is. One that cannot be
-// asked looks into the database each second.
+// endNow has the gateway of this configuration end the sessions of whoever was closed, and says in words how far that is. One that cannot be
+// asked does so all the same: it looks into the database each second.
 func (d *directory) endNow(ctx context.Context) string {
 	const soon = "a gateway that runs ends the person's sessions within a second"
 	if d.control == "off" {
 		return soon
 	}
-	ctx, cancel := context.WithTimeout(ctx, mostTelling)
+	ctx, cancel := context.WithTimeout(ctx, endWait)
 	defer cancel()
 	switch err := control.NewClient(d.control).EndClosed(ctx); {
 	case err == nil:

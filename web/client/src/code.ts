@@ -24,7 +24,7 @@ export const codes = [
   "wrong_password", // the current password, asked for before a change, is not right
   "code_required", // the password is right, and the account has a second factor
   "wrong_code", // a code of the second factor is not good, or was used before
-  "wrong_mail_code", // a mailed code is another, as the newest mail may have
+  "wrong_mail_code", // a mailed code is not the one of the newest mail
   "wrong_passkey", // a passkey is unknown, not good, or answers another question
   "password_short", // a new password has too few characters
   "password_long", // a new password has more bytes than are taken
