@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/descope/virtualwebauthn"
+
+	"github.com/cloakroom-go/cloakroom/session"
 )
 
 const (
@@ -105,7 +107,7 @@ func TestPasskeys_U13_InTime(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		m.key.Counter++
-		if err := m.useAfter(t, here, "ada", AskLifetime-time.Second); err != nil {
+		if err := m.useAfter(t, here, "ada", session.LoginLifetime-time.Second); err != nil {
 			t.Error(err)
 		}
 		m.key.Counter++
