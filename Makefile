@@ -25,7 +25,7 @@ test: tools ## everything that must pass; installs what it needs
 test-all: test ## every case and attack over every pair, the model tests for longer, the fuzz targets for a minute each
 	CLOAKROOM_TEST_STORAGE=sealed go test -race -count=1 .
 	CLOAKROOM_TEST_ACCOUNTS=postgres go test -race -count=1 . ./internal/accounts
-	go test -race -count=1 ./session ./internal/storage -rapid.checks=3000
+	go test -race -count=1 -timeout 30m ./internal/storage -run Model -rapid.checks=3000
 	cd e2e && node run.js --all
 	@$(MAKE) --no-print-directory fuzz
 

@@ -163,9 +163,9 @@ func addUserCommand() *cobra.Command {
 func resetUserCommand() *cobra.Command {
 	var generate, factors bool
 	c := userCommand("reset IDENTIFIER", "Set another password and end all sessions",
-		"Set another password, and end all sessions of the person. With --factors the password stays, and what there is beside it is taken away:\n"+
-			"authenticator app, recovery codes and passkeys. That is for somebody who has lost them, and is who they say they are. Who has no password\n"+
-			"needs another reset, without --factors, to get one."+passwordHelp, cobra.ExactArgs(1),
+		"Set another password, and end all sessions of the person. Authenticator app, recovery codes and passkeys stay, also those of somebody who\n"+
+			"registered with an address that is not theirs. With --factors the password stays, and these are taken away: for somebody who has lost\n"+
+			"them, and is who they say they are. An account that may have been a stranger's, or has no password, needs both, one after the other."+passwordHelp, cobra.ExactArgs(1),
 		func(c *cobra.Command, d *directory, args []string) error {
 			a, err := d.Find(c.Context(), args[0])
 			if err != nil {
