@@ -113,6 +113,12 @@ func (g *Gateway) endEverywhere(r *http.Request, s *session.Session, why string)
 	return err
 }
 
+// beginJSON begins a login for a front end with a form of its own, which goes nowhere afterwards.
+func (g *Gateway) beginJSON(r *http.Request, remember bool) (session.Pending, error) {
+	_, pending, err := g.Accounts.Begin(r.Context(), session.Intent{ReturnTo: "/", Remember: remember})
+	return pending, err
+}
+
 // reopen opens a session for somebody who has just proved who they are.
 func (g *Gateway) reopen(w http.ResponseWriter, r *http.Request, account *accounts.Account, remember bool, methods ...string) (*session.Session, error) {
 	intent := session.Intent{ReturnTo: "/", Remember: remember}

@@ -189,7 +189,7 @@ func (g *Gateway) mailJSON(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(w, r, "sign in by mail", &c); err != nil {
 		return err
 	}
-	_, pending, err := g.Accounts.Begin(r.Context(), session.Intent{ReturnTo: "/", Remember: c.Remember})
+	pending, err := g.beginJSON(r, c.Remember)
 	if err != nil {
 		return err
 	}

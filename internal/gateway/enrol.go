@@ -28,7 +28,7 @@ func (g *Gateway) showSignUpPasskey(w http.ResponseWriter, pending session.Pendi
 	status := http.StatusOK
 	page := ui.FormPage{
 		Title: signingUp.title, Text: "For " + g.Own.Host() + ", with a passkey: you will sign in by what unlocks your device, without a password.", Action: g.options.Prefix + signUpPasskeyPath, Button: "Continue",
-		Hidden: inLogin(pending), Links: []ui.Link{{URL: g.options.Prefix + accounts.SignUpPath + "?" + url.Values{"state": {pending.State()}}.Encode(), Name: "Take a password instead"}},
+		Hidden: inLogin(pending), Links: []ui.Link{g.toPassword(pending)},
 	}
 	name := g.nameInput(identifier)
 	if err != nil {
@@ -42,6 +42,11 @@ func (g *Gateway) showSignUpPasskey(w http.ResponseWriter, pending session.Pendi
 	}
 	page.Inputs = []ui.Input{name}
 	g.Answers.Pages.Form(w, status, page)
+}
+
+// toPassword leads back to the page to register on with a password, in the same login.
+func (g *Gateway) toPassword(pending session.Pending) ui.Link {
+	return ui.Link{URL: g.options.Prefix + accounts.SignUpPath + "?" + url.Values{"state": {pending.State()}}.Encode(), Name: "Take a password instead"}
 }
 
 // inLogin is what a page of a login carries.
@@ -93,7 +98,7 @@ func (g *Gateway) showMakePasskey(w http.ResponseWriter, r *http.Request, pendin
 	hidden.Set("identifier", identifier)
 	g.Answers.Pages.Form(w, http.StatusOK, ui.FormPage{
 		Title: "Make the passkey", Text: "For " + identifier + ". Your browser asks where to keep it, and for what unlocks that.",
-		Links: []ui.Link{{URL: g.options.Prefix + accounts.SignUpPath + "?" + url.Values{"state": {pending.State()}}.Encode(), Name: "Take a password instead"}},
+		Links: []ui.Link{g.toPassword(pending)},
 		Passkey: &ui.Passkey{
 			Action: g.options.Prefix + signUpPasskeyPath, Hidden: hidden, Ceremony: "create", Options: c.Options, Button: "Make the passkey",
 			Failed: "No passkey was made, and no account. You can try again, or take a password.", Without: noScript,
@@ -122,7 +127,7 @@ func (g *Gateway) mailAccount(r *http.Request, pending session.Pending, state, n
 	return g.Accounts.MailAccount(r.Context(), pending, name, sealed, response, state, telemetry.Of(r).Address, g.once(r, sealed))
 }
 
-// registerPasskeyPath is where accounts are made with a passkey, for the same.
+// registerPasskeyPath is where people register with a passkey, for a front end with a form of its own.
 const registerPasskeyPath = "register/passkey"
 
 func (g *Gateway) beginAccountJSON(w http.ResponseWriter, r *http.Request) error {
@@ -134,7 +139,7 @@ func (g *Gateway) beginAccountJSON(w http.ResponseWriter, r *http.Request) error
 	if err := readJSON(w, r, "register", &c); err != nil {
 		return err
 	}
-	_, pending, err := g.Accounts.Begin(r.Context(), session.Intent{ReturnTo: "/", Remember: c.Remember})
+	pending, err := g.beginJSON(r, c.Remember)
 	if err != nil {
 		return err
 	}

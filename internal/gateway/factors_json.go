@@ -315,7 +315,7 @@ func (g *Gateway) askPasskeyJSON(w http.ResponseWriter, r *http.Request) error {
 	if err := g.mayBegin(r); err != nil {
 		return err
 	}
-	_, pending, err := g.Accounts.Begin(r.Context(), session.Intent{ReturnTo: "/", Remember: c.Remember})
+	pending, err := g.beginJSON(r, c.Remember)
 	if err != nil {
 		return err
 	}
