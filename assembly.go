@@ -164,8 +164,8 @@ func (a *assembly) addSessions(ctx context.Context) (err error) {
 	if err := countable(&a.cfg, a.storage); err != nil {
 		return err
 	}
-	a.renewer = session.NewRenewer(a.storage, func(name string) (session.Provider, bool) { p, ok := a.providers[name]; return p, ok }, a.sink)
-	a.renewer.Audiences(audiences(a.cfg.Routes))
+	provider := func(name string) (session.Provider, bool) { p, ok := a.providers[name]; return p, ok }
+	a.renewer = session.NewRenewer(a.storage, provider, a.sink, audiences(a.cfg.Routes)...)
 	a.desk = session.NewDesk(a.storage, a.delivery, a.renewer, a.cfg.Session, a.sink)
 	return nil
 }

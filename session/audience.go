@@ -33,9 +33,6 @@ func (t *apiToken) fits(s *Session) bool {
 	return t.own == s.Grant.Tokens.Access || t.s != nil && t.renewed.After(s.Life.Renewed)
 }
 
-// Audiences are whom an access token can be asked for by [Renewer.For]. Call it before the renewer is used.
-func (n *Renewer) Audiences(names []string) { n.audiences = names }
-
 // For returns s as an upstream is to see it that goes by the name of audience: its access token is for that one, and for no other that
 // a route names (P8). It is the session's own where that will do. Else the provider is asked once for each audience and each access token
 // of the session's, however many wait for it, and what it gave is renewed as [Renewer.Fresh] does. It is in memory alone.

@@ -43,10 +43,11 @@ type Renewer struct {
 	closed   bool
 }
 
-// NewRenewer returns a renewer that finds providers by their names in the configuration.
-func NewRenewer(storage Storage, provider func(name string) (Provider, bool), sink audit.Sink) *Renewer {
+// NewRenewer returns a renewer that finds providers by their names in the configuration. Audiences are whom an access token can be asked
+// for by [Renewer.For].
+func NewRenewer(storage Storage, provider func(name string) (Provider, bool), sink audit.Sink, audiences ...string) *Renewer {
 	return &Renewer{
-		storage: storage, provider: provider, audit: sink,
+		storage: storage, provider: provider, audit: sink, audiences: audiences,
 		apiTokens: recent.New[tokenKey, apiToken](apiTokensMemory, apiTokensAge),
 		flights:   map[tokenKey]*flight{}, breakers: map[string]*breaker{},
 	}

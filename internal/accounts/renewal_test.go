@@ -62,8 +62,7 @@ func (a *Accounts) signedIn(t *testing.T, ctx context.Context, resting string, a
 		t.Fatal(err)
 	}
 	sink := audit.SinkFunc(func(context.Context, audit.Event) {})
-	renewer := session.NewRenewer(sessions, func(string) (session.Provider, bool) { return a, true }, sink)
-	renewer.Audiences([]string{someAPI})
+	renewer := session.NewRenewer(sessions, func(string) (session.Provider, bool) { return a, true }, sink, someAPI)
 	v := &visitor{session.NewDesk(sessions, delivery.Proxy{}, renewer, lives, sink), map[string]string{}}
 	now := time.Now().Round(0)
 	s, err := sessions.Update(ctx, &session.Session{

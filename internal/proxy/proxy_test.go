@@ -96,8 +96,7 @@ func newDeskBy(t *testing.T, word string, serve http.HandlerFunc) *desk {
 		t.Fatal(err)
 	}
 	sink := audit.SinkFunc(func(context.Context, audit.Event) {})
-	renewer := session.NewRenewer(d.tickets, func(string) (session.Provider, bool) { return &d.provider, true }, sink)
-	renewer.Audiences([]string{"a", "own"})
+	renewer := session.NewRenewer(d.tickets, func(string) (session.Provider, bool) { return &d.provider, true }, sink, "a", "own")
 	d.Desk = session.NewDesk(d.tickets, deliver, renewer, session.DefaultOptions(), sink)
 	guarding, err := guard.New(own, guard.Options{}, nil)
 	if err != nil {

@@ -63,12 +63,11 @@ func TestFor_P8_R1_OneRefreshForEachAudience(t *testing.T) {
 					p := &addressing{provider: newProvider(time.Minute), wants: map[string]int{}}
 					p.before, p.back = 100*time.Millisecond, 100*time.Millisecond
 					g := newRig(t, session.DefaultOptions(), p)
-					g.options.Storage = resting
+					g.options.Storage, g.audiences = resting, audiences
 					store := memory.New()
 					var all []*replica
 					for range replicas {
 						r := g.replica(t.Context(), t, &ear{Store: store, slow: time.Millisecond})
-						r.renewer.Audiences(audiences)
 						all = append(all, r)
 					}
 					synctest.Wait()
@@ -139,8 +138,8 @@ func TestFor_P8_ARefusalIsRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &addressing{provider: newProvider(time.Hour), refuses: true, wants: map[string]int{}}
 		g := newRig(t, session.DefaultOptions(), p)
+		g.audiences = audiences
 		r := g.replica(t.Context(), t, memory.New())
-		r.renewer.Audiences(audiences)
 		_, value := signIn(t, r, p.provider)
 		for range 60 {
 			s, err := r.use(value)
@@ -176,10 +175,10 @@ func TestFor_P8_R1_ManyGenerationsBehind(t *testing.T) {
 		for i := range 20 {
 			many = append(many, fmt.Sprint("api", i))
 		}
+		g.audiences = many
 		var all []*replica
 		for store := memory.New(); len(all) < 3; {
 			r := g.replica(t.Context(), t, &ear{Store: store, slow: time.Millisecond})
-			r.renewer.Audiences(many)
 			all = append(all, r)
 		}
 		synctest.Wait()

@@ -51,6 +51,8 @@ type rig struct {
 	options  Options
 	provider session.Provider
 	audit    *log
+
+	audiences []string // of the routes
 }
 
 func newRig(t rapid.TB, lives session.Options, p session.Provider) *rig {
@@ -67,7 +69,7 @@ func (g *rig) replica(ctx context.Context, t rapid.TB, store session.Store) *rep
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}
-	renewer := session.NewRenewer(storage, func(name string) (session.Provider, bool) { return g.provider, name == "p" }, g.audit)
+	renewer := session.NewRenewer(storage, func(name string) (session.Provider, bool) { return g.provider, name == "p" }, g.audit, g.audiences...)
 	r := &replica{Desk: session.NewDesk(storage, delivery.Proxy{}, renewer, g.lives, g.audit), storage: storage, lives: g.lives, renewer: renewer}
 	r.tickets, _ = storage.(*Tickets)
 	r.sealed, _ = storage.(*Sealed)
