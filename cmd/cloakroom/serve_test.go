@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -17,6 +18,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -406,7 +408,7 @@ func raw(t *testing.T, server, text string) int {
 // SIGTERM while a renewal is under way: the provider has rotated the refresh token and its answer is still to come. Were the new
 // tokens not stored, the session would be lost, since the old refresh token is dead.
 func TestServe_SIGTERMDuringARenewal(t *testing.T) {
-	op := fakeop.New(t, fakeop.AccessLifetime(time.Second))
+	op := fakeop.New(t, fakeop.AccessLifetime(2*time.Second))
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Header.Get("Authorization")) }))
 	defer upstream.Close()
 	dir := t.TempDir()
@@ -420,8 +422,14 @@ func TestServe_SIGTERMDuringARenewal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var connected atomic.Int32
+	connect := func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		connected.Add(1)
+		return conn, err
+	}
 	browser := &http.Client{
-		Jar: jar, Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true},
+		Jar: jar, Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: connect},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	ask := func(path string) (status int, body, location string) {
@@ -452,11 +460,13 @@ func TestServe_SIGTERMDuringARenewal(t *testing.T) {
 	var once sync.Once
 	op.Tell(fakeop.Tokens(func(map[string]any) { once.Do(func() { close(rotated); <-release }) }))
 	var requests sync.WaitGroup
+	began := connected.Load()
 	for waiting := true; waiting; {
 		select {
 		case <-rotated:
 			waiting = false
 		case <-time.After(10 * time.Millisecond): // a browser that asks now and then
+			began++
 			requests.Go(func() {
 				if status, _, _ := ask("/api/x"); status != 200 {
 					t.Errorf("while it was renewed: %d", status)
@@ -464,6 +474,10 @@ func TestServe_SIGTERMDuringARenewal(t *testing.T) {
 			})
 		}
 	}
+	for connected.Load() < began {
+		time.Sleep(time.Millisecond)
+	}
+	ask("/auth/client.js") // connections are taken up in turn: those of before have been when this one is answered
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
