@@ -42,14 +42,15 @@ func (t *apiToken) fits(s *Session) bool {
 func (n *Renewer) For(ctx context.Context, s *Session, audience string) (*Session, error) {
 	const op = "get a token for one API"
 	now, key := time.Now(), tokenKey{s.ID, audience}
-	if t, ok := n.apiTokens.Get(key, now); ok && t.fits(s) {
+	t, ok := n.apiTokens.Get(key, now)
+	if ok && t.fits(s) {
 		switch {
 		case t.s == nil:
 			return s, nil
 		case !t.s.due(now):
 			return t.s, nil
 		}
-		return n.join(s, audience).relieve(ctx, t.s, t.s.spent(now))
+		return n.join(s, audience, t.s).relieve(ctx, t.s, t.s.spent(now))
 	}
 	provider, _ := n.provider(s.Grant.Provider)
 	addresser, can := provider.(Addresser)
@@ -64,7 +65,7 @@ func (n *Renewer) For(ctx context.Context, s *Session, audience string) (*Sessio
 		e.Hint = "have the provider grant offline_access; or make the audience of the route that of the session's own token"
 		return nil, e
 	}
-	return n.join(s, audience).wait(ctx, s)
+	return n.join(s, audience, t.s).wait(ctx, s)
 }
 
 // RenewFor renews s as For returned it, because the API says that its access token is not good (RFC 6750 §3.1). It does nothing if that
@@ -77,7 +78,7 @@ func (n *Renewer) RenewFor(ctx context.Context, s, refused *Session, audience st
 	case time.Since(refused.Life.Renewed) < MinimumAge:
 		return refused, nil
 	}
-	return n.join(s, audience).wait(ctx, s)
+	return n.join(s, audience, t.s).wait(ctx, s)
 }
 
 // meant reports whether a token for these is for audience, and for no other API behind a route: one of them could go on to the other

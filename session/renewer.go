@@ -63,7 +63,7 @@ func (n *Renewer) Fresh(ctx context.Context, s *Session) (*Session, error) {
 	if !s.due(now) {
 		return s, nil
 	}
-	return n.join(s, "").relieve(ctx, s, s.spent(now))
+	return n.join(s, "", nil).relieve(ctx, s, s.spent(now))
 }
 
 // due reports whether it is time for the next access token.
@@ -89,7 +89,7 @@ func (n *Renewer) Renew(ctx context.Context, s *Session) (*Session, error) {
 	if s.Grant.Tokens.Refresh == "" || time.Since(s.Life.Renewed) < MinimumAge {
 		return s, nil
 	}
-	return n.join(s, "").wait(ctx, s)
+	return n.join(s, "", nil).wait(ctx, s)
 }
 
 // Close waits until no renewal is under way, or ctx ends. None starts afterwards.
