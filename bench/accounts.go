@@ -12,7 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -59,8 +59,8 @@ func loggingIn(ctx context.Context, program, dir string, o options, w io.Writer)
 	defer p.stop()
 
 	var login, bare, loginTime, bareTime []time.Duration
-	const each = 4 // in a round
-	cores := each / 2
+	const each, together = 4, 20 // in a round: one by one, and as many at a time as there are cores
+	cores := runtime.GOMAXPROCS(0)
 	for round := range max(2, o.rounds/4) {
 		var hashing, signing time.Duration
 		for i := range each { // turn by turn: a hash finds the memory of the one before gone cold, in both
@@ -76,8 +76,8 @@ func loggingIn(ctx context.Context, program, dir string, o options, w io.Writer)
 		}
 		bare, login = append(bare, hashing/each), append(login, signing/each)
 
-		bareTime = append(bareTime, sideBySide(cores, each, func(int) error { bareHash(); return nil }, &err)/each)
-		loginTime = append(loginTime, sideBySide(cores, each, func(i int) error { return signInAs(ctx, p.public, (round*each+i)%people) }, &err)/each)
+		bareTime = append(bareTime, sideBySide(cores, together, func(int) error { bareHash(); return nil }, &err)/together)
+		loginTime = append(loginTime, sideBySide(cores, together, func(i int) error { return signInAs(ctx, p.public, (round*together+i)%people) }, &err)/together)
 		if err != nil {
 			return err
 		}
@@ -112,9 +112,14 @@ func spent(cpu func() (time.Duration, error), do func() error) (time.Duration, e
 	return after - before, err
 }
 
+// perSecond is how many there were in a second over all rounds, each of which says how long one took. The machine's own ups and downs last
+// for several rounds, so that the medians of two series can be from different times.
 func perSecond(each []time.Duration) float64 {
-	slices.Sort(each)
-	return float64(time.Second) / float64(quantile(each, 50))
+	var all time.Duration
+	for _, d := range each {
+		all += d
+	}
+	return float64(len(each)) * float64(time.Second) / float64(all)
 }
 
 // sideBySide does n things, so many at a time, and returns how long all of them took. The first error goes to err.
