@@ -7,7 +7,7 @@ test-%: export TEST_POSTGRES = required
 # A program with the race detector would sleep for a second before it ends.
 export GORACE = atexit_sleep_ms=50
 
-.PHONY: help demo build test test-all test-go test-race test-sealed test-postgres test-client test-e2e test-examples bench fuzz generate check-format tools
+.PHONY: help demo build test test-all test-go test-race test-sealed test-postgres test-client test-e2e test-accounts test-examples bench fuzz generate check-format tools
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,6 +50,10 @@ test-client: ## the TypeScript client: types, tests, and that the committed buil
 
 test-e2e: ## the browser suite: the default pair of storage and delivery in full, the others in the main
 	cd e2e && node run.js
+
+test-accounts: ## the cases of accounts in full over sealed sessions too, with either database; test-e2e plays the main of them
+	cd e2e && E2E_PAIR=sealed/proxy node run.js accounts factors
+	cd e2e && E2E_PAIR=sealed/proxy E2E_ACCOUNTS=postgres node run.js accounts factors
 
 test-examples: ## the programs of examples/: the front ends driven in a browser, the API asked from one and without
 	cd examples/express-apollo && npm test
